@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_IO_H
+#define UCO_IO_H
+
+/*
+ * Files and sockets: POSIX's names, parameters and order, with negative errno results; each suspends only its coroutine.
+ *
+ * SIGPIPE is never raised. A second task that waits for the same direction of one fd gets -EBUSY. A socket is made
+ * non-blocking when a call needs it; no other fd has its flags changed: what others may share is polled.
+ */
+
+#include <uco/common.h>
+
+#include <sys/socket.h>
+
+UCO_BEGIN_DECLS
+
+/**
+ * uco_read() - read(2): read what is there, waiting until there is something.
+ *
+ * @fd:     A socket, pipe, terminal or any other that can be polled; a regular file that is not in memory is read by the pool.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: The number of bytes; 0 at the end, or for n = 0
+ *          -ECANCELED  an enclosing scope was cancelled: nothing was read
+ *          -EBADF      not open, or closed by uco_close() meanwhile
+ *          -EBUSY      another task waits to read from fd
+ *          -EPERM      not in a coroutine
+ *          -ENOMEM     no memory to wait
+ *          and read(2)'s errors
+ */
+UCO_API ssize_t uco_read(int fd, void *buf, size_t n);
+
+/**
+ * uco_write() - write(2): write some, waiting until there is room.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: The number of bytes written, which may be fewer than n
+ *          -EPIPE      nobody reads the other end
+ *          -EBUSY      another task waits to write to fd
+ *          -ECANCELED, -EBADF, -EPERM, -ENOMEM as uco_read(), and write(2)'s errors
+ */
+UCO_API ssize_t uco_write(int fd, const void *buf, size_t n);
+
+/**
+ * uco_read_exactly() - uco_read() until n bytes are there.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: n, -ENODATA when the end came first, or uco_read()'s errors (what was read until then is in buf).
+ */
+UCO_API ssize_t uco_read_exactly(int fd, void *buf, size_t n);
+
+/**
+ * uco_write_all() - uco_write() until all is written.
+ *
+ * @done:   How many bytes were written, also on an error; NULL = not wanted.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: n, or uco_write()'s errors.
+ */
+UCO_API ssize_t uco_write_all(int fd, const void *buf, size_t n, size_t *done);
+
+/**
+ * uco_accept4() - accept4(2): wait for a connection.
+ *
+ * A connection that was aborted before it could be accepted is passed over.
+ *
+ * @fd:       A listening socket; made non-blocking.
+ * @addr, @len: As accept4(2); may be NULL.
+ * @flags:    SOCK_CLOEXEC, SOCK_NONBLOCK. The calls of this header need neither.
+ *
+ * Context:   Coroutine. Suspends.
+ * Ownership: The new fd is the caller's.
+ * Returns:   The new fd; -ECANCELED, -EBADF, -EBUSY, -EPERM, -ENOMEM as uco_read(); -EMFILE, -ENFILE and accept4(2)'s others.
+ */
+UCO_API int uco_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
+
+/**
+ * uco_connect() - connect(2): connect a socket, waiting until it is or is refused.
+ *
+ * @fd:     A socket; made non-blocking. After an error, -ECANCELED included, it can only be closed.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: 0; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH and connect(2)'s others; -ECANCELED, -EBADF, -EBUSY, -EPERM, -ENOMEM as
+ *          uco_read().
+ */
+UCO_API int uco_connect(int fd, const struct sockaddr *addr, socklen_t len);
+
+/**
+ * uco_poll() - Wait until a file descriptor is ready.
+ *
+ * @events:  POLLIN, POLLOUT, POLLPRI and POLLRDHUP of poll(2).
+ * @timeout: Seconds; UCO_FOREVER = no limit; zero or less = only look.
+ *
+ * Context:  Coroutine. Suspends, unless it is ready.
+ * Returns:  revents as of poll(2): more than zero; may have POLLERR and POLLHUP
+ *           -ETIMEDOUT
+ *           -EINVAL     NaN, or other events
+ *           -EBADF, -EBUSY, -ECANCELED, -EPERM, -ENOMEM as uco_read()
+ */
+UCO_API int uco_poll(int fd, short events, double timeout);
+
+/**
+ * uco_close() - close(2). Those of this loop who wait on the fd are woken with -EBADF first; its watchers are removed.
+ *
+ * Context: Any thread; only the running loop's own waiters are woken. Does not suspend.
+ * Returns: 0, -EBADF (not open).
+ */
+UCO_API int uco_close(int fd);
+
+/**
+ * uco_listen() - Make a listening socket.
+ *
+ * @host:     A numeric address, a name, NULL (all addresses), "unix:/path" or "unix:@abstract". A socket file that nobody
+ *            listens on any more is replaced.
+ * @port:     0 = any free one (getsockname(2) tells); of no meaning for "unix:".
+ * @backlog:  0 or less = the system's greatest.
+ *
+ * Context:   Numeric addresses, NULL and "unix:": any thread, does not suspend. Names: coroutine, suspends.
+ * Ownership: The fd is the caller's: uco_close(). Non-blocking and close-on-exec.
+ * Returns:   The fd; -EADDRINUSE, -EACCES and bind(2)'s others; -ENOENT (unknown name), -EAGAIN (the look-up failed for now),
+ *            -ENAMETOOLONG, -EINVAL; -EPERM (a name, not in a coroutine); -ECANCELED.
+ */
+UCO_API int uco_listen(const char *host, uint16_t port, int backlog);
+
+UCO_END_DECLS
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_UCO_H
+#define UCO_UCO_H
+
+/* All of uco's core: asyncio for C. HTTP is in <uco/http.h>, the tester's tools in <uco/testing.h>. */
+
+#include <uco/common.h>
+#include <uco/io.h>
+#include <uco/loop.h>
+#include <uco/scope.h>
+#include <uco/stats.h>
+#include <uco/task.h>
+#include <uco/thread.h>
+#include <uco/wait.h>
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_BASE_COMPILER_H
+#define UCO_BASE_COMPILER_H
+
+/* What the compiler offers beyond C11, and which sanitizer this build has. */
+
+#include <stddef.h>
+
+#define UCO__LIKELY(x) __builtin_expect(!!(x), 1)
+#define UCO__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define UCO__NOINLINE __attribute__((noinline))
+#define UCO__COLD __attribute__((cold, noinline))
+#define UCO__NORETURN __attribute__((noreturn))
+#define UCO__PRINTF(format_index, first_index) \
+    __attribute__((format(printf, format_index, first_index)))
+
+/* Functions of libuco that libuco-http calls: in the export map, but not part of the API. */
+#define UCO__EXPORT __attribute__((visibility("default")))
+
+#define UCO__CONTAINER(pointer, type, member) ((type *) ((char *) (pointer) - offsetof(type, member)))
+
+/* gcc 12 has no __has_feature, clang defines no __SANITIZE_*. */
+#if defined(__SANITIZE_ADDRESS__)
+#define UCO__ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UCO__ASAN 1
+#endif
+#endif
+#ifndef UCO__ASAN
+#define UCO__ASAN 0
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define UCO__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UCO__TSAN 1
+#endif
+#endif
+#ifndef UCO__TSAN
+#define UCO__TSAN 0
+#endif
+
+#define UCO__NO_SANITIZE __attribute__((no_sanitize("address", "thread", "undefined")))
+
+#endif

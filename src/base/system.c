@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * System calls and allocations.
+ *
+ * 1. Nothing here waits: what would block gives -EAGAIN.
+ * 2. No fd's flags are changed but a socket's, by uco__set_nonblocking().
+ * 3. SIGPIPE is never raised, and its disposition never touched.
+ */
+
+#include "base/system.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+void *
+uco__allocate(size_t size)
+{
+    return uco__fault(UCO__FAULT_malloc) ? NULL : calloc(1, size);
+}
+
+void *
+uco__reallocate(void *block, size_t size)
+{
+    return uco__fault(UCO__FAULT_malloc) ? NULL : realloc(block, size);
+}
+
+char *
+uco__string_copy(const char *text)
+{
+    if (text == NULL || uco__fault(UCO__FAULT_malloc))
+        return NULL;
+    return strdup(text);
+}
+
+void
+uco__free(void *block)
+{
+    free(block);
+}
+
+int
+uco__map(size_t size, void **memory)
+{
+    int error = uco__fault(UCO__FAULT_mmap);
+    void *map;
+
+    if (error < 0)
+        return error;
+    map = mmap(NULL, size, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (map == MAP_FAILED)
+        return -errno;
+    *memory = map;
+    return 0;
+}
+
+void
+uco__unmap(void *memory, size_t size)
+{
+    /* Can only fail for want of a VMA when it splits a mapping; ours are unmapped whole. */
+    UCO__SYSTEM(munmap, munmap(memory, size));
+}
+
+/* Writing to a pipe that nobody reads raises SIGPIPE, and only Linux 6.18's RWF_NOSIGNAL can say no. So it is blocked for
+ * the write and taken away again, unless it was pending before. */
+struct sigpipe {
+    sigset_t set;
+    sigset_t before;
+    bool pending;
+};
+
+static void
+sigpipe_block(struct sigpipe *guard)
+{
+    sigset_t pending;
+
+    sigemptyset(&guard->set);
+    sigaddset(&guard->set, SIGPIPE);
+    sigpending(&pending);
+    guard->pending = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &guard->set, &guard->before);
+}
+
+static void
+sigpipe_restore(const struct sigpipe *guard, ssize_t r)
+{
+    const struct timespec at_once = {0};
+
+    if (r == -EPIPE && !guard->pending) {
+        while (sigtimedwait(&guard->set, NULL, &at_once) < 0 && errno == EINTR)
+            continue;
+    }
+    pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
+}
+
+static bool
+is_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && (flags & O_NONBLOCK) != 0;
+}
+
+ssize_t
+uco__read_now(int fd, void *buf, size_t n)
+{
+    struct iovec vector = {.iov_base = buf, .iov_len = n};
+    ssize_t r;
+
+    r = UCO__SYSTEM(read, recv(fd, buf, n, MSG_DONTWAIT));
+    if (r != -ENOTSOCK)
+        return r;
+    r = uco__system_result(preadv2(fd, &vector, 1, -1, RWF_NOWAIT));
+    if (r != -EOPNOTSUPP && r != -EINVAL && r != -ENOSYS)
+        return r;
+    return is_nonblocking(fd) ? uco__system_result(read(fd, buf, n)) : -EOPNOTSUPP;
+}
+
+static ssize_t
+write_now_unguarded(int fd, const void *buf, size_t n)
+{
+    struct iovec vector = {.iov_base = (void *) (uintptr_t) buf, .iov_len = n};
+    ssize_t r = uco__system_result(pwritev2(fd, &vector, 1, -1, RWF_NOWAIT));
+
+    if (r != -EOPNOTSUPP && r != -EINVAL && r != -ENOSYS)
+        return r;
+    return is_nonblocking(fd) ? uco__system_result(write(fd, buf, n)) : -EOPNOTSUPP;
+}
+
+ssize_t
+uco__write_now(int fd, const void *buf, size_t n)
+{
+    struct sigpipe guard;
+    ssize_t r;
+
+    r = UCO__SYSTEM(write, send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
+    if (r != -ENOTSOCK)
+        return r;
+    sigpipe_block(&guard);
+    r = write_now_unguarded(fd, buf, n);
+    sigpipe_restore(&guard, r);
+    return r;
+}
+
+ssize_t
+uco__read_ready(int fd, void *buf, size_t n)
+{
+    return uco__system_result(read(fd, buf, n));
+}
+
+ssize_t
+uco__write_ready(int fd, const void *buf, size_t n)
+{
+    struct sigpipe guard;
+    ssize_t r;
+
+    sigpipe_block(&guard);
+    r = uco__system_result(write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF));
+    sigpipe_restore(&guard, r);
+    return r;
+}
+
+bool
+uco__is_file(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
+}
+
+ssize_t
+uco__file_write(int fd, const void *buf, size_t n)
+{
+    return uco__system_result(write(fd, buf, n));
+}
+
+int
+uco__poll_now(int fd, short events)
+{
+    struct pollfd entry = {.fd = fd, .events = events};
+    long r;
+
+    if (fd < 0)
+        return -EBADF;
+    do
+        r = UCO__SYSTEM(poll, poll(&entry, 1, 0));
+    while (r == -EINTR);
+    if (r < 0)
+        return (int) r;
+    return (entry.revents & POLLNVAL) != 0 ? -EBADF : entry.revents;
+}
+
+int
+uco__set_nonblocking(int fd)
+{
+    long flags = UCO__SYSTEM(fcntl, fcntl(fd, F_GETFL));
+
+    if (flags < 0 || (flags & O_NONBLOCK) != 0)
+        return flags < 0 ? (int) flags : 0;
+    return (int) UCO__SYSTEM(fcntl, fcntl(fd, F_SETFL, (int) flags | O_NONBLOCK));
+}
+
+int
+uco__close(int fd)
+{
+    long r = UCO__SYSTEM(close, close(fd));
+
+    return r == -EINTR ? 0 : (int) r;
+}
+
+void
+uco__doorbell_ring(int fd)
+{
+    const uint64_t one = 1;
+    int saved = errno;
+
+    /* EAGAIN: the counter is full, so the bell rings already. */
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+    errno = saved;
+}
+
+void
+uco__doorbell_answer(int fd)
+{
+    uint64_t count;
+    int saved = errno;
+
+    while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
+        continue;
+    errno = saved;
+}
+
+const void *
+uco__thread_self(void)
+{
+    static __thread char self;
+
+    return &self;
+}
+
+bool
+uco__thread_is_main(void)
+{
+    return getpid() == (pid_t) syscall(SYS_gettid);
+}
+
+bool
+uco__signal_take(int signo, void (*handler)(int))
+{
+    struct sigaction action;
+
+    if (sigaction(signo, NULL, &action) < 0 || action.sa_handler != SIG_DFL)
+        return false;
+    action = (struct sigaction) {.sa_handler = handler, .sa_flags = SA_RESTART | SA_RESETHAND | SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    return sigaction(signo, &action, NULL) == 0;
+}
+
+void
+uco__signal_default(int signo, void (*handler)(int))
+{
+    struct sigaction action;
+    int saved = errno;
+
+    if (sigaction(signo, NULL, &action) == 0 && action.sa_handler == handler) {
+        action = (struct sigaction) {.sa_handler = SIG_DFL};
+        sigaction(signo, &action, NULL);
+    }
+    errno = saved;
+}

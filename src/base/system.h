@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_BASE_SYSTEM_H
+#define UCO_BASE_SYSTEM_H
+
+/* System calls and allocations: negative errors instead of errno, and a test can make each of them fail. */
+
+#include "base/compiler.h"
+#include "base/fault.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+static inline long
+uco__system_result(long r)
+{
+    return r == -1 ? -errno : r;
+}
+
+/* UCO__SYSTEM(accept4, accept4(fd, addr, len, flags)): the call's result, or a negative error. */
+#define UCO__SYSTEM(name, call) (uco__fault(UCO__FAULT_##name) ?: uco__system_result(call))
+
+/* Zeroed, or NULL. Freed by uco__free(). */
+UCO__EXPORT void *uco__allocate(size_t size);
+/* As realloc(): NULL leaves the old block as it is. What is new is not zeroed. */
+UCO__EXPORT void *uco__reallocate(void *block, size_t size);
+/* NULL for NULL too. */
+UCO__EXPORT char *uco__string_copy(const char *text);
+UCO__EXPORT void uco__free(void *block);
+
+/* Private anonymous memory of its own; MAP_NORESERVE. */
+int uco__map(size_t size, void **memory);
+void uco__unmap(void *memory, size_t size);
+
+/* A call that gives EAGAIN instead of waiting, whatever the fd's flags are, and never raises SIGPIPE. -EOPNOTSUPP: the
+ * kernel cannot promise that for this fd; ask poll first, then uco__read_ready() or uco__write_ready(). */
+ssize_t uco__read_now(int fd, void *buf, size_t n);
+ssize_t uco__write_now(int fd, const void *buf, size_t n);
+/* After poll said ready: writes at most what poll promises room for. */
+ssize_t uco__read_ready(int fd, void *buf, size_t n);
+ssize_t uco__write_ready(int fd, const void *buf, size_t n);
+
+/* Whether fd is a regular file or a block device: always "ready", and may wait for a disk all the same. */
+bool uco__is_file(int fd);
+ssize_t uco__file_write(int fd, const void *buf, size_t n);
+
+/* poll(2) of one fd without waiting: revents, 0, or -EBADF. */
+int uco__poll_now(int fd, short events);
+
+int uco__set_nonblocking(int fd);
+/* Never retried: after EINTR the fd is gone. */
+int uco__close(int fd);
+
+/* An eventfd as a doorbell. Async-signal-safe, and errno is kept. */
+void uco__doorbell_ring(int fd);
+void uco__doorbell_answer(int fd);
+
+/* This thread's CPU-independent identity, for ownership checks: an address that no other living thread has. */
+const void *uco__thread_self(void);
+bool uco__thread_is_main(void);
+
+/* Installs a handler (once: SA_RESETHAND) where the signal has its default disposition; whether it did. */
+bool uco__signal_take(int signo, void (*handler)(int));
+/* Back to the default, if this handler is still installed. Async-signal-safe, and errno is kept. */
+void uco__signal_default(int signo, void (*handler)(int));
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Callbacks for a loop: from its own thread, from others, and from signal handlers.
+ *
+ * 1. A node is in the run queue, in the inbox, or nowhere. Its `run` frees it, also when it is dropped unrun because the loop
+ *    has closed.
+ */
+
+#include "base/system.h"
+#include "core/loop.h"
+#include "core/report.h"
+
+/* --- nodes of our own --- */
+
+struct call {
+    struct uco__ready ready;
+    struct uco_loop *loop;
+    uco_callback *callback;
+    void *arg;
+};
+
+static void
+call_run(struct uco__ready *node)
+{
+    struct call *call = UCO__CONTAINER(node, struct call, ready);
+    uco_callback *callback = call->loop->dropping ? NULL : call->callback;
+    void *arg = call->arg;
+
+    uco__free(call);
+    if (callback != NULL)
+        callback(arg);
+}
+
+static struct call *
+call_new(uco_loop *loop, uco_callback *cb, void *arg)
+{
+    struct call *call = uco__allocate(sizeof *call);
+
+    if (call != NULL)
+        *call = (struct call) {.ready.run = call_run, .loop = loop, .callback = cb, .arg = arg};
+    return call;
+}
+
+int
+uco_loop_call_soon(uco_loop *loop, uco_callback *cb, void *arg)
+{
+    struct call *call;
+    int r;
+
+    if (loop == NULL || cb == NULL)
+        return uco__misuse(-EINVAL, "uco_loop_call_soon: the loop or the callback is NULL");
+    r = uco__loop_check(loop);
+    if (r < 0)
+        return r;
+    if (loop->ending)
+        return -ESHUTDOWN;
+    call = call_new(loop, cb, arg);
+    if (call == NULL)
+        return -ENOMEM;
+    uco__scheduler_call(loop, &call->ready);
+    return 0;
+}
+
+/* What a user may post: not to a loop that has begun to close. */
+static int
+post_check(const uco_loop *loop)
+{
+    if (uco__loop_stale(loop))
+        return uco__misuse(-ESTALE, "the loop was made before fork(): in the child it is dead");
+    return atomic_load(&loop->closing) ? -ESHUTDOWN : 0;
+}
+
+int
+uco_loop_call_soon_threadsafe(uco_loop *loop, uco_callback *cb, void *arg)
+{
+    struct call *call;
+    int r;
+
+    if (loop == NULL || cb == NULL)
+        return uco__misuse(-EINVAL, "uco_loop_call_soon_threadsafe: the loop or the callback is NULL");
+    r = post_check(loop);
+    if (r < 0)
+        return r;
+    call = call_new(loop, cb, arg);
+    if (call == NULL)
+        return -ENOMEM;
+    r = uco__loop_post(loop, &call->ready);
+    if (r < 0)
+        uco__free(call);
+    return r;
+}
+
+/* --- nodes of the caller's --- */
+
+/* What uco keeps in a uco_post's reserved room. */
+struct post {
+    uco_callback *callback;
+    void *arg;
+    struct uco__ready ready;
+    atomic_uint queued;
+};
+
+_Static_assert(sizeof(struct post) <= sizeof(uco_post), "it fits");
+_Static_assert(offsetof(struct post, callback) == offsetof(uco_post, callback) &&
+                   offsetof(struct post, arg) == offsetof(uco_post, arg),
+               "the public part is the same");
+
+static void
+post_run(struct uco__ready *node)
+{
+    struct post *post = UCO__CONTAINER(node, struct post, ready);
+    uco_callback *callback = post->callback;
+    void *arg = post->arg;
+
+    /* Release pairs with the exchange in uco_loop_post(): from here on it may be queued again, or be gone. */
+    atomic_store_explicit(&post->queued, 0, memory_order_release);
+    callback(arg);
+}
+
+int
+uco_loop_post(uco_loop *loop, uco_post *node)
+{
+    struct post *post = (struct post *) (void *) node;
+    int r;
+
+    if (loop == NULL || node == NULL || node->callback == NULL)
+        return uco__misuse(-EINVAL, "uco_loop_post: the loop, the post or its callback is NULL");
+    r = post_check(loop);
+    if (r < 0)
+        return r;
+    if (atomic_exchange_explicit(&post->queued, 1, memory_order_acq_rel) != 0)
+        return 1;
+    post->ready.run = post_run;
+    r = uco__loop_post(loop, &post->ready);
+    if (r < 0)
+        atomic_store_explicit(&post->queued, 0, memory_order_release);
+    return r;
+}
+
+/* --- the way in --- */
+
+int
+uco__loop_post(struct uco_loop *loop, struct uco__ready *node)
+{
+    if (uco__running == loop && atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self()) {
+        uco__scheduler_call(loop, node);
+        return 0;
+    }
+    return uco__inbox_push(&loop->inbox, node);
+}
+
+void
+uco_loop_stop(uco_loop *loop)
+{
+    if (loop == NULL || uco__loop_stale(loop) || atomic_load(&loop->closed))
+        return;
+    atomic_store(&loop->stopping, true);
+    uco__inbox_wake(&loop->inbox);
+}
+
+int
+uco_wake_from_signal(uco_loop *loop)
+{
+    if (loop == NULL)
+        return -EINVAL;
+    if (uco__loop_stale(loop))
+        return -ESTALE;
+    atomic_store(&loop->woken, true);
+    return uco__inbox_ring(&loop->inbox);
+}
+
+int
+uco_loop_set_wake_callback(uco_loop *loop, uco_callback *cb, void *arg)
+{
+    int r = uco__loop_check(loop);
+
+    if (r < 0)
+        return r;
+    loop->wake_callback = cb;
+    loop->wake_arg = arg;
+    return 0;
+}

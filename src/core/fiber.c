@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Fibers.
+ *
+ * 1. A stack that has been entered never leaves uco__fiber_entry(): between two fibers it is parked in there, in its pool.
+ */
+
+#include "core/fiber.h"
+
+#include "core/loop.h"
+
+#if UCO__ASAN
+__thread struct uco__sanitizer *uco__sanitizer_left;
+#endif
+
+void
+uco__fiber_init(struct uco__fiber *fiber, const struct uco__fiber_operations *operations,
+                struct uco__stack_pool *pool)
+{
+    *fiber = (struct uco__fiber) {.operations = operations, .pool = pool, .state = UCO__FIBER_NEW};
+}
+
+/* The stack's first frame, and so the end of every unwind: gdb, perf and backtrace() stop here. No sanitizer may put
+ * anything of its own into it, since it outlives what they know of the stack. */
+UCO__NO_SANITIZE void
+uco__fiber_entry(void)
+{
+#if defined(__x86_64__)
+    __asm__ volatile(".cfi_undefined rip");
+#elif defined(__aarch64__)
+    __asm__ volatile(".cfi_undefined x30");
+#endif
+    uco__sanitizer_arrive(&uco__running->scheduler.current->stack->sanitizer);
+    for (;;) {
+        struct uco__fiber *fiber = uco__running->scheduler.current;
+        struct uco__stack *stack = fiber->stack;
+
+        fiber->operations->body(fiber);
+        uco__scheduler_end(uco__running, stack);
+    }
+}

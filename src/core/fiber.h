@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_CORE_FIBER_H
+#define UCO_CORE_FIBER_H
+
+/*
+ * A fiber: a stack with a body. It gets its stack when it first runs, and gives it back when its body returns. Of what it
+ * means to be a task, a fiber knows nothing: that is told to it by its operations.
+ */
+
+#include "core/ready.h"
+#include "core/stack.h"
+
+#include <uco/common.h>
+
+struct uco_loop;
+struct uco__fiber;
+struct uco__wait;
+
+struct uco__fiber_operations {
+    /* Runs on the fiber's stack. When it returns, the fiber may be freed already. */
+    void (*body)(struct uco__fiber *fiber);
+    /* Instead of the body, on the loop's stack, when there is no memory for a stack. May free the fiber. */
+    void (*no_stack)(struct uco__fiber *fiber);
+    /* For reports. */
+    uco_task *(*task)(struct uco__fiber *fiber);
+    const char *(*name)(const struct uco__fiber *fiber);
+};
+
+enum uco__fiber_state {
+    UCO__FIBER_NEW,
+    UCO__FIBER_READY,   /* in a run queue */
+    UCO__FIBER_RUNNING, /* or waiting for one that it started eagerly */
+    UCO__FIBER_PARKED,
+    UCO__FIBER_ENDED,
+};
+
+struct uco__fiber {
+    struct uco__ready ready;
+    const struct uco__fiber_operations *operations;
+    struct uco__stack *stack; /* NULL before the first run */
+    struct uco__stack_pool *pool;
+    struct uco__wait *wait; /* what it is parked in */
+    enum uco__fiber_state state;
+};
+
+void uco__fiber_init(struct uco__fiber *fiber, const struct uco__fiber_operations *operations,
+                     struct uco__stack_pool *pool);
+
+/* What every stack runs: one body after the other. */
+void uco__fiber_entry(void);
+
+#endif

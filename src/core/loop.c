@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * The loop: one turn after the other.
+ *
+ * A turn takes in what other threads have posted, fires the timers that are due, asks the kernel (and waits there if nothing
+ * is ready), and runs what is ready by then.
+ *
+ * 1. `runner` is the only thread that touches what is not atomic. It is set by uco__loop_enter(), which also makes the loop
+ *    that thread's uco__running.
+ * 2. With the kernel is spoken at least every POLL_INTERVAL while there is always something ready: home gets its turn after
+ *    `span` switches, looks at the clock, and `span` shrinks when those took longer.
+ * 3. A loop that was made before a fork() is dead in the child: its fds are closed there (an epoll set is shared: the child's
+ *    registrations would show up in the parent), and each call answers -ESTALE.
+ */
+
+#include "core/loop.h"
+
+#include "base/error.h"
+#include "base/system.h"
+#include "core/report.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#define POLL_INTERVAL (100 * UCO__MICROSECOND) /* between two looks at the kernel while tasks keep each other ready */
+#define SPAN_MAX 64                            /* switches between two looks at the clock */
+#define SLOW_DEFAULT 0.1                       /* seconds */
+#define TIMER_SLACK 1                          /* ns; the kernel's default of 50 us would be added to each wait */
+#define POLL_RETRY UCO__MILLISECOND            /* after the kernel could not even be asked */
+
+__thread struct uco_loop *uco__running __attribute__((tls_model("initial-exec")));
+unsigned uco__forks;
+
+/* --- fork() --- */
+
+static pthread_mutex_t all_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct uco__list all_loops = {&all_loops, &all_loops};
+
+static void
+fork_prepare(void)
+{
+    pthread_mutex_lock(&all_mutex);
+}
+
+static void
+fork_parent(void)
+{
+    pthread_mutex_unlock(&all_mutex);
+}
+
+static void
+fork_child(void)
+{
+    UCO__LIST_EACH(link, &all_loops) {
+        struct uco_loop *loop = UCO__CONTAINER(link, struct uco_loop, all_link);
+
+        loop->poller.backend->close(&loop->poller);
+        uco__close(loop->inbox.doorbell);
+    }
+    uco__list_init(&all_loops);
+    uco__forks++;
+    pthread_mutex_unlock(&all_mutex);
+}
+
+static void
+process_setup(void)
+{
+    uco__context_setup();
+    pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+/* --- beginning and end --- */
+
+static int
+options_fill(uco_loop_options *filled, const uco_loop_options *options)
+{
+    const char *seed = getenv("UCO_SEED");
+
+    *filled = options != NULL ? *options : (uco_loop_options) {0};
+    if (filled->clock > UCO_CLOCK_MANUAL || filled->backend > UCO_BACKEND_IO_URING || isnan(filled->spin) ||
+        filled->spin < 0 || isnan(filled->slow_callback) || filled->slow_callback < 0)
+        return -EINVAL;
+    if (filled->backend == UCO_BACKEND_IO_URING)
+        return -ENOSYS;
+    filled->stack_size =
+        uco__stack_size_round(filled->stack_size != 0 ? filled->stack_size : UCO__STACK_SIZE_DEFAULT);
+    if (filled->stack_size == 0)
+        return -EINVAL;
+    if (uco__debug_environment())
+        filled->debug = true;
+    if (filled->seed == 0 && seed != NULL)
+        filled->seed = strtoull(seed, NULL, 10);
+    if (filled->slow_callback == 0)
+        filled->slow_callback = filled->debug ? SLOW_DEFAULT : UCO_FOREVER;
+    return 0;
+}
+
+static void
+wake_run(struct uco__ready *node)
+{
+    struct uco_loop *loop = UCO__CONTAINER(node, struct uco_loop, wake_ready);
+
+    loop->wake_queued = false;
+    if (loop->wake_callback != NULL && !loop->dropping)
+        loop->wake_callback(loop->wake_arg);
+}
+
+static int
+loop_open(struct uco_loop *loop)
+{
+    int r = uco__inbox_init(&loop->inbox);
+
+    if (r < 0)
+        return r;
+    r = uco__poller_init(&loop->poller, &uco__poller_epoll, loop->inbox.doorbell, &loop->scheduler.ready);
+    if (r < 0)
+        goto fail_poller;
+    uco__stacks_init(&loop->stacks, uco__fiber_entry);
+    loop->stack_pool = uco__stack_pool_get(&loop->stacks, loop->options.stack_size);
+    if (loop->stack_pool != NULL)
+        return 0;
+    r = -ENOMEM;
+    uco__poller_done(&loop->poller);
+fail_poller:
+    uco__inbox_done(&loop->inbox);
+    return r;
+}
+
+int
+uco__loop_init(struct uco_loop *loop, const uco_loop_options *options,
+               const struct uco__loop_operations *operations)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int r;
+
+    pthread_once(&once, process_setup);
+    r = options_fill(&loop->options, options);
+    if (r < 0)
+        return r;
+    uco__scheduler_init(&loop->scheduler, loop->options.seed);
+    r = loop_open(loop);
+    if (r < 0)
+        return r;
+    atomic_init(&loop->handles, 1);
+    atomic_init(&loop->references, 1);
+    loop->forks = uco__forks;
+    loop->operations = operations;
+    loop->slow = uco__clock_from_seconds(loop->options.slow_callback);
+    loop->span = SPAN_MAX;
+    loop->wake_ready.run = wake_run;
+    uco__timers_init(&loop->timers, loop->options.clock == UCO_CLOCK_REAL ? uco__clock_real() : 0);
+    uco__list_init(&loop->settlers);
+    uco__list_init(&loop->resources);
+    pthread_mutex_lock(&all_mutex);
+    uco__list_push_back(&all_loops, &loop->all_link);
+    pthread_mutex_unlock(&all_mutex);
+    return 0;
+}
+
+void
+uco__loop_done(struct uco_loop *loop)
+{
+    struct uco__ready_queue late;
+
+    /* What was accepted at the very last is run, each once; it can make nothing ready any more. */
+    loop->ending = true;
+    uco__ready_queue_init(&late);
+    loop->posts += uco__inbox_close(&loop->inbox, &late);
+    for (struct uco__ready *node; (node = uco__ready_queue_pop(&late)) != NULL;)
+        node->run(node);
+    uco__loop_drop(loop);
+    atomic_store(&loop->closed, true);
+    pthread_mutex_lock(&all_mutex);
+    uco__list_remove(&loop->all_link);
+    pthread_mutex_unlock(&all_mutex);
+    uco__timers_done(&loop->timers);
+    uco__poller_done(&loop->poller);
+    uco__inbox_done(&loop->inbox);
+    uco__stacks_done(&loop->stacks);
+}
+
+void
+uco__loop_hold(struct uco_loop *loop)
+{
+    /* Relaxed: who takes a reference has one already. */
+    atomic_fetch_add_explicit(&loop->references, 1, memory_order_relaxed);
+}
+
+void
+uco__loop_release(struct uco_loop *loop)
+{
+    /* Everything that was done with the loop before is over for the thread that frees it. */
+    if (atomic_fetch_sub_explicit(&loop->references, 1, memory_order_acq_rel) == 1)
+        loop->operations->free(loop);
+}
+
+uco_loop *
+uco_loop_ref(uco_loop *loop)
+{
+    if (loop == NULL)
+        return uco__error_null(uco__misuse(-EINVAL, "uco_loop_ref: the loop is NULL"));
+    atomic_fetch_add_explicit(&loop->handles, 1, memory_order_relaxed);
+    return loop;
+}
+
+void
+uco_loop_unref(uco_loop *loop)
+{
+    if (loop == NULL || atomic_fetch_sub_explicit(&loop->handles, 1, memory_order_acq_rel) != 1)
+        return;
+    if (!atomic_load(&loop->closed) && !uco__loop_stale(loop)) {
+        /* The handle is ours once more while the loop is being closed. */
+        atomic_fetch_add_explicit(&loop->handles, 1, memory_order_relaxed);
+        loop->operations->orphaned(loop);
+        if (atomic_fetch_sub_explicit(&loop->handles, 1, memory_order_acq_rel) != 1)
+            return;
+    }
+    uco__loop_release(loop);
+}
+
+/* --- whose is it? --- */
+
+int
+uco__loop_check(const struct uco_loop *loop)
+{
+    const void *runner;
+
+    if (loop == NULL)
+        return uco__misuse(-EINVAL, "the loop is NULL");
+    if (uco__loop_stale(loop))
+        return uco__misuse(-ESTALE, "the loop was made before fork(): in the child it is dead");
+    if (atomic_load(&loop->closed))
+        return -ESHUTDOWN;
+    runner = atomic_load_explicit(&loop->runner, memory_order_acquire);
+    if (runner != NULL && runner != uco__thread_self())
+        return uco__misuse(-EPERM, "the loop runs in another thread");
+    return 0;
+}
+
+struct uco_loop *
+uco__loop_current(int *error)
+{
+    struct uco_loop *loop = uco__running;
+
+    if (UCO__LIKELY(loop != NULL && !uco__loop_stale(loop)))
+        return loop;
+    *error = loop != NULL ? -ESTALE : -EPERM;
+    return NULL;
+}
+
+int
+uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
+{
+    const void *nobody = NULL;
+
+    if (uco__running != NULL && !uco__loop_stale(uco__running))
+        return uco__misuse(-EBUSY, "a loop is running in this thread already");
+    /* Acquire pairs with the release in uco__loop_leave(): what the loop's last runner did is done. */
+    if (!atomic_compare_exchange_strong_explicit(&loop->runner, &nobody, uco__thread_self(),
+                                                 memory_order_acquire, memory_order_relaxed))
+        return uco__misuse(-EPERM, "the loop runs in another thread");
+    *outer = uco__running;
+    uco__running = loop;
+    uco_loop_ref(loop);
+    loop->errno_location = uco__error_location();
+    loop->until_done = false;
+    loop->scheduler.budget = loop->span;
+    loop->polled = uco__clock_real();
+    uco__sanitizer_init(&loop->scheduler.home.sanitizer, NULL, 0);
+    loop->timer_slack = UCO__SYSTEM(prctl, prctl(PR_GET_TIMERSLACK));
+    if (loop->timer_slack >= 0)
+        UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, TIMER_SLACK));
+    return 0;
+}
+
+void
+uco__loop_leave(struct uco_loop *loop, struct uco_loop *outer)
+{
+    if (loop->timer_slack >= 0)
+        UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, loop->timer_slack));
+    uco__running = outer;
+    atomic_store_explicit(&loop->runner, NULL, memory_order_release);
+    uco_loop_unref(loop);
+}
+
+/* --- a turn --- */
+
+uint64_t
+uco__loop_now(const struct uco_loop *loop)
+{
+    return loop->options.clock == UCO_CLOCK_REAL ? uco__clock_real() : loop->virtual_now;
+}
+
+static void
+loop_take_posts(struct uco_loop *loop)
+{
+    loop->posts += uco__inbox_drain(&loop->inbox, &loop->scheduler.ready);
+    /* Relaxed: a wake that is not seen yet also rings the doorbell, and is seen in the next turn. */
+    if (UCO__UNLIKELY(atomic_load_explicit(&loop->woken, memory_order_relaxed)) &&
+        atomic_exchange(&loop->woken, false)) {
+        loop->operations->signalled(loop);
+        if (!loop->wake_queued)
+            uco__scheduler_call(loop, &loop->wake_ready);
+        loop->wake_queued = true;
+    }
+}
+
+static bool
+loop_has_ready(const struct uco_loop *loop)
+{
+    return !uco__ready_queue_empty(&loop->scheduler.ready) || !uco__ready_queue_empty(&loop->scheduler.batch);
+}
+
+/* Asks the kernel, takes in what has come and fires what is due. */
+static void
+loop_poll(struct uco_loop *loop, uint64_t timeout)
+{
+    int r = uco__poller_poll(&loop->poller, timeout);
+
+    loop->polls++;
+    if (r > 0)
+        uco__inbox_answer(&loop->inbox);
+    if (r < 0) {
+        /* The kernel has no memory even for this. Go on with timers and posts, but not at full speed. */
+        if (!loop->poll_failed)
+            uco__report(loop, NULL, "waiting for events failed: %s; trying again", uco_strerror(r));
+        loop->poll_failed = true;
+        nanosleep(&(struct timespec) {.tv_nsec = POLL_RETRY}, NULL);
+    }
+    loop->polled = uco__clock_real();
+    loop_take_posts(loop);
+    uco__timers_expire(loop, loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now);
+}
+
+void
+uco__loop_breathe(struct uco_loop *loop)
+{
+    uint64_t took = uco__clock_real() - loop->polled;
+
+    if (took >= POLL_INTERVAL) {
+        if (took > 2 * POLL_INTERVAL && loop->span > 1)
+            loop->span /= 2;
+        else if (loop->span < SPAN_MAX)
+            loop->span *= 2;
+        loop_poll(loop, 0);
+        if (loop->slow != UCO__NEVER)
+            loop->step_began = uco__clock_real();
+    }
+    loop->scheduler.budget = loop->span;
+}
+
+static void
+loop_wake_settlers(struct uco_loop *loop)
+{
+    struct uco__list *link;
+
+    while ((link = uco__list_pop_front(&loop->settlers)) != NULL)
+        uco__wake(UCO__CONTAINER(link, struct uco__settler, link)->wait, 0);
+}
+
+/* What comes before a wait: whoever asked for quiet has it now, and a virtual clock jumps. True if that made anything
+ * ready. */
+static bool
+loop_settle(struct uco_loop *loop)
+{
+    /* Looked at before the inbox: a job that ends posts first and is no longer counted then. */
+    bool busy = atomic_load(&loop->busy) != 0;
+    uint64_t next;
+
+    if (loop->options.clock == UCO_CLOCK_REAL && uco__list_empty(&loop->settlers))
+        return false;
+    loop_poll(loop, 0);
+    if (loop_has_ready(loop))
+        return true;
+    if (!uco__list_empty(&loop->settlers)) {
+        loop_wake_settlers(loop);
+        return true;
+    }
+    if (loop->options.clock != UCO_CLOCK_VIRTUAL || busy ||
+        loop->timers.wheel.count == loop->timers.background)
+        return false;
+    next = uco__wheel_next(&loop->timers.wheel);
+    if (next > loop->virtual_now)
+        loop->virtual_now = next;
+    uco__timers_expire(loop, loop->virtual_now);
+    return true; /* if only a removed timer's moment has come, the next turn goes on from there */
+}
+
+static uint64_t
+loop_timeout(const struct uco_loop *loop)
+{
+    uint64_t next = uco__wheel_next(&loop->timers.wheel);
+    uint64_t now;
+
+    if (loop->options.clock != UCO_CLOCK_REAL || next == UCO__NEVER)
+        return UCO__NEVER;
+    now = uco__clock_real();
+    return next > now ? next - now : 0;
+}
+
+/* Looks at the kernel again and again for a while before sleeping there; true if that found something. */
+static bool
+loop_spin(struct uco_loop *loop)
+{
+    uint64_t until;
+
+    if (loop->options.spin == 0)
+        return false;
+    until = uco__clock_after(uco__clock_real(), loop->options.spin);
+    do {
+        loop_poll(loop, 0);
+        if (loop_has_ready(loop) || atomic_load(&loop->stopping))
+            return true;
+    } while (loop->polled < until);
+    return false;
+}
+
+/* Nothing is ready: waits until something is. */
+static void
+loop_wait(struct uco_loop *loop)
+{
+    uint64_t timeout;
+
+    if (loop_settle(loop) || loop_spin(loop))
+        return;
+    timeout = loop_timeout(loop);
+    if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) || atomic_load(&loop->woken))
+        timeout = 0;
+    loop_poll(loop, timeout);
+    uco__inbox_awake(&loop->inbox);
+}
+
+bool
+uco__loop_run(struct uco_loop *loop)
+{
+    loop->until_done = false;
+    for (;;) {
+        loop_take_posts(loop);
+        if (atomic_load(&loop->stopping))
+            loop_poll(loop, 0);
+        else if (!loop_has_ready(loop))
+            loop_wait(loop);
+        else if (loop->scheduler.budget == 0)
+            uco__loop_breathe(loop);
+        uco__scheduler_turn(loop);
+        if (loop->until_done || atomic_load(&loop->stopping)) {
+            atomic_store(&loop->stopping, false);
+            return loop->until_done;
+        }
+    }
+}
+
+void
+uco__loop_turn(struct uco_loop *loop)
+{
+    loop_take_posts(loop);
+    uco__scheduler_turn(loop);
+}
+
+void
+uco__loop_drop(struct uco_loop *loop)
+{
+    loop->dropping = true;
+    while (loop_has_ready(loop))
+        uco__scheduler_turn(loop);
+    loop->dropping = false;
+}
+
+/* --- small things --- */
+
+bool
+uco_loop_is_running(const uco_loop *loop)
+{
+    return loop != NULL && !uco__loop_stale(loop) && atomic_load(&loop->runner) != NULL;
+}
+
+uco_loop *
+uco_get_running_loop(void)
+{
+    int error;
+
+    return uco__loop_current(&error);
+}
+
+double
+uco_time(void)
+{
+    int error;
+    struct uco_loop *loop = uco__loop_current(&error);
+
+    return uco__clock_to_seconds(loop != NULL ? uco__loop_now(loop) : uco__clock_real());
+}
+
+void
+uco__loop_add_resource(struct uco_loop *loop, struct uco__resource *resource)
+{
+    uco__list_push_back(&loop->resources, &resource->link);
+    loop->resource_count += resource->kind != NULL;
+}
+
+void
+uco__loop_remove_resource(struct uco_loop *loop, struct uco__resource *resource)
+{
+    uco__list_remove(&resource->link);
+    loop->resource_count -= resource->kind != NULL;
+}
+
+int
+uco__loop_watch(struct uco_loop *loop, struct uco__fd_watcher *watcher)
+{
+    return uco__poller_watch(&loop->poller, watcher);
+}
+
+void
+uco__loop_unwatch(struct uco_loop *loop, struct uco__fd_watcher *watcher)
+{
+    uco__poller_unwatch(&loop->poller, watcher);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_CORE_LOOP_H
+#define UCO_CORE_LOOP_H
+
+/* The loop: a machine that takes turns. What tasks mean, and how a loop is run and closed, is task/'s. */
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/list.h"
+#include "core/inbox.h"
+#include "core/poller.h"
+#include "core/scheduler.h"
+#include "core/stack.h"
+#include "core/timers.h"
+
+#include <stdatomic.h>
+#include <uco/loop.h>
+
+/* Something that a user opens on a loop and must close: if it is not, the loop does, and reports the line. */
+struct uco__resource {
+    struct uco__list link;
+    const char *kind; /* "HTTP client"; NULL: of uco's own, closed after all others and not reported */
+    const char *file;
+    int line;
+    void (*close)(struct uco__resource *resource); /* on the loop's stack, when no task is left; must not suspend */
+};
+
+/* One who waits for the loop to have nothing to do. */
+struct uco__settler {
+    struct uco__list link;
+    struct uco__wait *wait;
+};
+
+/* What the loop needs from above. */
+struct uco__loop_operations {
+    void (*signalled)(struct uco_loop *loop); /* on the loop's thread, after uco_wake_from_signal() */
+    void (*orphaned)(struct uco_loop *loop);  /* the last handle is gone, and nobody closed it */
+    void (*free)(struct uco_loop *loop);      /* the last reference is gone */
+};
+
+struct uco_loop {
+    /* Written by any thread. */
+    atomic_uint handles;          /* uco_loop_ref(), and one while it runs */
+    atomic_uint references;       /* all the handles together hold one, each future one: the memory */
+    _Atomic(const void *) runner; /* uco__thread_self() of the thread that runs or closes the loop; NULL: none */
+    atomic_bool closing;          /* posts of users are refused */
+    atomic_bool closed;
+    atomic_bool stopping; /* uco_loop_stop() */
+    atomic_bool woken;    /* uco_wake_from_signal() */
+    atomic_uint busy;     /* jobs elsewhere that hold a virtual clock */
+    unsigned forks;       /* uco__forks when it was made */
+    struct uco__inbox inbox;
+
+    /* The loop's thread's only. */
+    struct uco__scheduler scheduler;
+    struct uco__timers timers;
+    struct uco__poller poller;
+    struct uco__stacks stacks;
+    struct uco__stack_pool *stack_pool; /* for tasks that do not say */
+    struct uco_loop_options options;    /* defaults filled in */
+    uint64_t virtual_now;               /* of a clock that is not real */
+    uint64_t polled;                    /* when the kernel was last asked; real clock */
+    unsigned span;                      /* switches between two looks at the clock */
+    uint64_t step_began;                /* real clock; 0: steps are not timed */
+    uint64_t slow;                      /* ns that a step may take; UCO__NEVER: not timed */
+    int *errno_location;                /* of the thread that runs it */
+    struct uco__list settlers;          /* uco_test_settle() */
+    struct uco__list resources;
+    unsigned long resource_count;
+    long timer_slack;   /* the thread's own, to be put back; -1: not changed */
+    bool poll_failed;   /* reported */
+    uco_callback *wake_callback;
+    void *wake_arg;
+    struct uco__ready wake_ready;
+    bool wake_queued;
+    const struct uco__loop_operations *operations; /* task/'s */
+    bool unguarded_reported;
+    bool reporting; /* inside the exception handler */
+    bool ending;    /* the last of the close: nothing new is taken, not even from its own thread */
+    bool dropping;  /* callbacks that are still queued are freed without being run */
+    bool until_done; /* what uco__loop_run() waits for has happened */
+    struct uco__list all_link; /* in the list of all loops, for fork() */
+    uint64_t posts;
+    uint64_t polls;
+};
+
+/* The loop that this thread runs; also a parent's after fork(). */
+extern __thread struct uco_loop *uco__running __attribute__((tls_model("initial-exec")));
+/* How often this process is the child of a fork(). */
+extern unsigned uco__forks;
+
+/* Fills in a zeroed loop: 0, or a negative error and nothing is left over. */
+int uco__loop_init(struct uco_loop *loop, const uco_loop_options *options,
+                   const struct uco__loop_operations *operations);
+/* Closes what is left of it but its memory: after it nothing runs on it any more. */
+void uco__loop_done(struct uco_loop *loop);
+
+void uco__loop_hold(struct uco_loop *loop);
+void uco__loop_release(struct uco_loop *loop);
+
+/* The thread becomes the loop's runner: 0; -EBUSY inside a running loop; -EPERM when another thread has it. */
+int uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer);
+void uco__loop_leave(struct uco_loop *loop, struct uco_loop *outer);
+/* Takes in what was posted, and runs what is ready, once. Does not wait. */
+void uco__loop_turn(struct uco_loop *loop);
+/* Frees what is still queued, without running it. */
+void uco__loop_drop(struct uco_loop *loop);
+/* Turns until `until_done` is set (true) or uco_loop_stop() was called (false). */
+bool uco__loop_run(struct uco_loop *loop);
+/* Home, in the middle of a turn: looks at the clock, and at the kernel if that was not done for a while. */
+void uco__loop_breathe(struct uco_loop *loop);
+
+/* Whether this loop was made by a parent of this process. */
+static inline bool
+uco__loop_stale(const struct uco_loop *loop)
+{
+    return UCO__UNLIKELY(loop->forks != uco__forks);
+}
+
+/* May the calling thread use the loop? 0, -EINVAL (NULL), -ESTALE, -ESHUTDOWN (closed), -EPERM (another thread's). */
+UCO__EXPORT int uco__loop_check(const struct uco_loop *loop);
+/* The running loop of this thread for functions that need one: NULL, and -EPERM or -ESTALE in *error. */
+UCO__EXPORT struct uco_loop *uco__loop_current(int *error);
+
+UCO__EXPORT uint64_t uco__loop_now(const struct uco_loop *loop);
+
+/* From any thread, also while the loop closes: refused (-ESHUTDOWN) only once it is closed. On the loop's own thread the
+ * node joins the run queue at once. */
+UCO__EXPORT int uco__loop_post(struct uco_loop *loop, struct uco__ready *node);
+
+UCO__EXPORT void uco__loop_add_resource(struct uco_loop *loop, struct uco__resource *resource);
+UCO__EXPORT void uco__loop_remove_resource(struct uco_loop *loop, struct uco__resource *resource);
+
+/* For other layers' use of the poller, with the loop's own. */
+UCO__EXPORT int uco__loop_watch(struct uco_loop *loop, struct uco__fd_watcher *watcher);
+UCO__EXPORT void uco__loop_unwatch(struct uco_loop *loop, struct uco__fd_watcher *watcher);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * The table of file descriptors.
+ *
+ * 1. A direction of an fd has a wait, a watcher or neither.
+ * 2. An fd with a watcher is registered level-triggered, for exactly what its watchers and waits want. Without one it is
+ *    registered edge-triggered for everything, and an edge that nobody waits for is nothing: the next call tries first.
+ * 3. Each wait sets the registration again. That is a system call, but only on the way to a suspension; it makes the kernel
+ *    look afresh, and it finds out when the fd was closed behind our back and its number given to something else.
+ * 4. An event whose generation is not the fd's is from an earlier registration, and dropped. If such events go on coming (a
+ *    closed fd lives on in a dup, and can no longer be taken out by its number), the whole set is made anew.
+ */
+
+#include "core/poller.h"
+
+#include "base/system.h"
+
+#include <string.h>
+
+#define FDS_FIRST 64
+#define STRAY_MAX 64 /* stray events in a row after which the set is made anew */
+
+#define READ_EVENTS (POLLIN | POLLPRI | POLLRDHUP)
+#define EDGE_EVENTS (POLLIN | POLLOUT | POLLPRI | POLLRDHUP)
+
+int
+uco__poller_init(struct uco__poller *poller, const struct uco__poller_backend *backend, int doorbell,
+                 struct uco__ready_queue *ready)
+{
+    *poller = (struct uco__poller) {.backend = backend, .handle = -1, .ready = ready};
+    return backend->open(poller, doorbell);
+}
+
+void
+uco__poller_done(struct uco__poller *poller)
+{
+    poller->backend->close(poller);
+    uco__free(poller->fds);
+    poller->fds = NULL;
+    poller->capacity = 0;
+}
+
+static int
+fds_grow(struct uco__poller *poller, int fd)
+{
+    size_t capacity = poller->capacity != 0 ? poller->capacity : FDS_FIRST;
+    struct uco__fd *fds;
+
+    if (fd < 0)
+        return -EBADF;
+    if ((size_t) fd < poller->capacity)
+        return 0;
+    while (capacity <= (size_t) fd)
+        capacity *= 2;
+    fds = uco__reallocate(poller->fds, capacity * sizeof *fds);
+    if (fds == NULL)
+        return -ENOMEM;
+    memset(fds + poller->capacity, 0, (capacity - poller->capacity) * sizeof *fds);
+    poller->fds = fds;
+    poller->capacity = capacity;
+    return 0;
+}
+
+static struct uco__fd *
+fd_find(struct uco__poller *poller, int fd)
+{
+    return fd >= 0 && (size_t) fd < poller->capacity ? &poller->fds[fd] : NULL;
+}
+
+static bool
+wants(short events, enum uco__direction direction)
+{
+    return (events & (direction == UCO__READER ? READ_EVENTS : POLLOUT)) != 0;
+}
+
+/* A wait for neither direction (only errors and hang-ups) stands with the readers. */
+static bool
+wait_wants(const struct uco__fd_wait *wait, enum uco__direction direction)
+{
+    return wants(wait->events, direction) || (direction == UCO__READER && !wants(wait->events, UCO__WRITER));
+}
+
+static bool
+fd_has_watcher(const struct uco__fd *entry)
+{
+    return entry->watchers[UCO__READER] != NULL || entry->watchers[UCO__WRITER] != NULL;
+}
+
+static short
+fd_level_interest(const struct uco__fd *entry)
+{
+    short interest = 0;
+
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (entry->waits[i] != NULL)
+            interest |= entry->waits[i]->events;
+        if (entry->watchers[i] != NULL)
+            interest |= (short) (i == UCO__READER ? POLLIN : POLLOUT);
+    }
+    return interest;
+}
+
+static int
+fd_apply(struct uco__poller *poller, int fd, bool level)
+{
+    struct uco__fd *entry = &poller->fds[fd];
+    short interest = level ? fd_level_interest(entry) : EDGE_EVENTS;
+
+    if (!entry->registered)
+        entry->generation++;
+    return poller->backend->set(poller, fd, entry->generation, interest, level);
+}
+
+/* Tells the kernel what the entry now wants. What we know of its registration may be wrong: the fd was closed behind our
+ * back (ENOENT), or could not be taken out (EEXIST). */
+static int
+fd_register(struct uco__poller *poller, int fd)
+{
+    struct uco__fd *entry = &poller->fds[fd];
+    bool level = fd_has_watcher(entry);
+    int r = fd_apply(poller, fd, level);
+
+    if (r == (entry->registered ? -ENOENT : -EEXIST)) {
+        entry->registered = !entry->registered;
+        r = fd_apply(poller, fd, level);
+    }
+    entry->registered = r == 0;
+    entry->level = level;
+    return r;
+}
+
+static void
+fd_unregister(struct uco__poller *poller, int fd)
+{
+    struct uco__fd *entry = &poller->fds[fd];
+
+    if (entry->registered)
+        poller->backend->remove(poller, fd);
+    entry->registered = false;
+    entry->level = false;
+}
+
+/* After interest went away. An edge registration may stay. */
+static void
+fd_relax(struct uco__poller *poller, int fd)
+{
+    struct uco__fd *entry = &poller->fds[fd];
+
+    if (!entry->registered || !entry->level)
+        return;
+    if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL || entry->waits[UCO__WRITER] != NULL)
+        fd_register(poller, fd); /* at worst it stays registered for too much */
+    else
+        fd_unregister(poller, fd);
+}
+
+int
+uco__poller_wait(struct uco__poller *poller, struct uco__fd_wait *wait)
+{
+    struct uco__fd *entry;
+    int r = fds_grow(poller, wait->fd);
+
+    if (r < 0)
+        return r;
+    entry = &poller->fds[wait->fd];
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (wait_wants(wait, i) && (entry->waits[i] != NULL || entry->watchers[i] != NULL))
+            return -EBUSY;
+    }
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (wait_wants(wait, i))
+            entry->waits[i] = wait;
+    }
+    wait->linked = true;
+    poller->waiting++;
+    r = fd_register(poller, wait->fd);
+    if (r < 0)
+        uco__poller_unwait(poller, wait);
+    return r;
+}
+
+static void
+wait_unlink(struct uco__poller *poller, struct uco__fd_wait *wait)
+{
+    struct uco__fd *entry = &poller->fds[wait->fd];
+
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (entry->waits[i] == wait)
+            entry->waits[i] = NULL;
+    }
+    wait->linked = false;
+    poller->waiting--;
+}
+
+void
+uco__poller_unwait(struct uco__poller *poller, struct uco__fd_wait *wait)
+{
+    if (!wait->linked)
+        return;
+    wait_unlink(poller, wait);
+    fd_relax(poller, wait->fd);
+}
+
+int
+uco__poller_watch(struct uco__poller *poller, struct uco__fd_watcher *watcher)
+{
+    struct uco__fd *entry;
+    int r = fds_grow(poller, watcher->fd);
+
+    if (r < 0)
+        return r;
+    entry = &poller->fds[watcher->fd];
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (wants(watcher->events, i) && (entry->waits[i] != NULL || entry->watchers[i] != NULL))
+            return -EBUSY;
+    }
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (wants(watcher->events, i))
+            entry->watchers[i] = watcher;
+    }
+    watcher->queued = false;
+    watcher->seen = 0;
+    poller->watching++;
+    r = fd_register(poller, watcher->fd);
+    if (r < 0)
+        uco__poller_unwatch(poller, watcher);
+    return r;
+}
+
+void
+uco__poller_unwatch(struct uco__poller *poller, struct uco__fd_watcher *watcher)
+{
+    struct uco__fd *entry = fd_find(poller, watcher->fd);
+
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (entry->watchers[i] == watcher)
+            entry->watchers[i] = NULL;
+    }
+    poller->watching--;
+    fd_relax(poller, watcher->fd);
+}
+
+struct uco__fd_watcher *
+uco__poller_watcher(struct uco__poller *poller, int fd, enum uco__direction direction)
+{
+    struct uco__fd *entry = fd_find(poller, fd);
+
+    return entry != NULL ? entry->watchers[direction] : NULL;
+}
+
+static void
+wait_end(struct uco__poller *poller, struct uco__fd_wait *wait, int result)
+{
+    wait_unlink(poller, wait);
+    wait->notify(wait, result);
+}
+
+void
+uco__poller_forget(struct uco__poller *poller, int fd)
+{
+    struct uco__fd *entry = fd_find(poller, fd);
+
+    if (entry == NULL)
+        return;
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (entry->waits[i] != NULL)
+            wait_end(poller, entry->waits[i], -EBADF);
+    }
+    fd_unregister(poller, fd);
+}
+
+/* The kernel holds registrations that no number of ours leads to. Start over. */
+static void
+poller_rebuild(struct uco__poller *poller)
+{
+    poller->stray = 0;
+    if (poller->backend->open(poller, -1) < 0)
+        return; /* no fd or memory for it now: the old set goes on, and the next strays try again */
+    for (size_t fd = 0; fd < poller->capacity; fd++) {
+        struct uco__fd *entry = &poller->fds[fd];
+
+        if (!entry->registered)
+            continue;
+        entry->registered = false;
+        if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL || entry->waits[UCO__WRITER] != NULL)
+            fd_register(poller, (int) fd);
+    }
+}
+
+/* What an event means for a direction. Errors and hang-ups concern both: the call will tell. */
+static short
+event_for(short events, enum uco__direction direction)
+{
+    return events & (short) (POLLERR | POLLHUP | (direction == UCO__READER ? READ_EVENTS : POLLOUT));
+}
+
+void
+uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short events)
+{
+    struct uco__fd *entry = fd_find(poller, fd);
+
+    if (entry == NULL || !entry->registered || entry->generation != generation) {
+        poller->stray++;
+        return;
+    }
+    poller->stray = 0;
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        struct uco__fd_watcher *watcher = entry->watchers[i];
+
+        if (event_for(events, i) == 0)
+            continue;
+        if (entry->waits[i] != NULL)
+            wait_end(poller, entry->waits[i], 0);
+        if (watcher != NULL) {
+            watcher->seen |= event_for(events, i);
+            if (!watcher->queued)
+                uco__ready_queue_push(poller->ready, &watcher->ready);
+            watcher->queued = true;
+        }
+    }
+    fd_relax(poller, fd);
+}
+
+int
+uco__poller_poll(struct uco__poller *poller, uint64_t timeout)
+{
+    int r = poller->backend->wait(poller, timeout);
+
+    if (poller->stray >= STRAY_MAX)
+        poller_rebuild(poller);
+    return r;
+}

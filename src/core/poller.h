@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_CORE_POLLER_H
+#define UCO_CORE_POLLER_H
+
+/*
+ * Readiness of file descriptors: who waits for what, and the seam to the kernel.
+ *
+ * Two kinds of interest in an fd:
+ * - a wait: one task, one shot, for one direction or both. Tasks try their call first and wait only after EAGAIN, so the
+ *   registration is edge-triggered, for both directions at once, and stays when the wait is over;
+ * - a watcher: a callback that runs once a turn for as long as the fd is ready. An fd with watchers is registered
+ *   level-triggered, for just what is wanted.
+ */
+
+#include "core/ready.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct uco_loop;
+struct uco__poller;
+
+/* One task's wait. `notify` runs in the loop's turn, after the wait has been taken off; it may make others ready, but runs
+ * no user's code. */
+struct uco__fd_wait {
+    int fd;
+    short events; /* POLLIN, POLLOUT, POLLPRI, POLLRDHUP */
+    bool linked;
+    void (*notify)(struct uco__fd_wait *wait, int result); /* 0: look again; or a negative error */
+};
+
+/* A callback's interest in one direction of an fd. `ready.run` is called with what has happened in `seen`. */
+struct uco__fd_watcher {
+    struct uco__ready ready;
+    int fd;
+    short events; /* POLLIN or POLLOUT, or both */
+    short seen;   /* POLLIN, POLLOUT, POLLERR, POLLHUP, since `ready` was queued */
+    bool queued;
+};
+
+enum uco__direction { UCO__READER, UCO__WRITER, UCO__DIRECTIONS };
+
+struct uco__fd {
+    struct uco__fd_wait *waits[UCO__DIRECTIONS];
+    struct uco__fd_watcher *watchers[UCO__DIRECTIONS];
+    uint32_t generation; /* counts the registrations, so that an event of an earlier one is known as such */
+    bool registered;     /* as far as we know: the kernel drops an fd that is closed behind our back */
+    bool level;          /* for watchers */
+};
+
+/* What a backend does. Interest: POLL* bits; level-triggered or edge-triggered. */
+struct uco__poller_backend {
+    int (*open)(struct uco__poller *poller, int doorbell);
+    void (*close)(struct uco__poller *poller);
+    int (*set)(struct uco__poller *poller, int fd, uint32_t generation, short interest, bool level);
+    void (*remove)(struct uco__poller *poller, int fd);
+    /* Calls uco__poller_event() for what has happened; whether the doorbell was rung, or a negative error. */
+    int (*wait)(struct uco__poller *poller, uint64_t timeout);
+};
+
+struct uco__poller {
+    const struct uco__poller_backend *backend;
+    int handle;   /* the backend's own fd */
+    int doorbell; /* the inbox's */
+    struct uco__ready_queue *ready;
+    struct uco__fd *fds;
+    size_t capacity; /* of fds */
+    size_t waiting;  /* fd waits in place */
+    size_t watching;
+    unsigned stray;  /* events in a row that belong to no registration of ours */
+};
+
+extern const struct uco__poller_backend uco__poller_epoll;
+
+/* Callbacks become ready in `ready`. */
+int uco__poller_init(struct uco__poller *poller, const struct uco__poller_backend *backend, int doorbell,
+                     struct uco__ready_queue *ready);
+void uco__poller_done(struct uco__poller *poller);
+
+/* -EBUSY: another wait or a watcher has that direction. -EPERM: this fd is always ready (a regular file). */
+int uco__poller_wait(struct uco__poller *poller, struct uco__fd_wait *wait);
+/* Fine for a wait that is over. */
+void uco__poller_unwait(struct uco__poller *poller, struct uco__fd_wait *wait);
+
+/* The watcher is the caller's and must stay until it is removed. `events` says which directions. */
+int uco__poller_watch(struct uco__poller *poller, struct uco__fd_watcher *watcher);
+void uco__poller_unwatch(struct uco__poller *poller, struct uco__fd_watcher *watcher);
+/* The watcher of one direction, or NULL. */
+struct uco__fd_watcher *uco__poller_watcher(struct uco__poller *poller, int fd, enum uco__direction direction);
+
+/* The fd is about to be closed: its waits end with -EBADF. Its watchers must be gone. */
+void uco__poller_forget(struct uco__poller *poller, int fd);
+
+/* Waits at most `timeout` ns (UCO__NEVER: no limit) and makes ready what can go on. Whether the doorbell was rung, or a
+ * negative error. */
+int uco__poller_poll(struct uco__poller *poller, uint64_t timeout);
+
+/* For backends. */
+void uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short events);
+
+#endif

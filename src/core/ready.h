@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_CORE_READY_H
+#define UCO_CORE_READY_H
+
+/* What can stand in the run queue: a fiber, or a callback for the loop's own stack. An intrusive FIFO. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct uco__ready {
+    struct uco__ready *next;
+    void (*run)(struct uco__ready *node); /* NULL: the node is a fiber's */
+    uint32_t order;                       /* the seeded shuffle's own */
+};
+
+struct uco__ready_queue {
+    struct uco__ready *head;
+    struct uco__ready **tail;
+    size_t size;
+};
+
+static inline void
+uco__ready_queue_init(struct uco__ready_queue *queue)
+{
+    queue->head = NULL;
+    queue->tail = &queue->head;
+    queue->size = 0;
+}
+
+static inline bool
+uco__ready_queue_empty(const struct uco__ready_queue *queue)
+{
+    return queue->head == NULL;
+}
+
+static inline void
+uco__ready_queue_push(struct uco__ready_queue *queue, struct uco__ready *node)
+{
+    node->next = NULL;
+    *queue->tail = node;
+    queue->tail = &node->next;
+    queue->size++;
+}
+
+/* NULL when it is empty. */
+static inline struct uco__ready *
+uco__ready_queue_pop(struct uco__ready_queue *queue)
+{
+    struct uco__ready *node = queue->head;
+
+    if (node == NULL)
+        return NULL;
+    queue->head = node->next;
+    if (queue->head == NULL)
+        queue->tail = &queue->head;
+    queue->size--;
+    return node;
+}
+
+/* Moves all of `from` to `to`, which is empty. */
+static inline void
+uco__ready_queue_move(struct uco__ready_queue *to, struct uco__ready_queue *from)
+{
+    to->head = from->head;
+    to->tail = from->head != NULL ? from->tail : &to->head;
+    to->size = from->size;
+    uco__ready_queue_init(from);
+}
+
+#endif

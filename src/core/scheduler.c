@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * The run queue.
+ *
+ * 1. `batch` is what runs in this turn; what gets ready meanwhile goes to `ready` and waits for the next.
+ * 2. A fiber is in a queue if and only if it is READY (or NEW and started). `current` is RUNNING; so are those that started
+ *    it eagerly.
+ * 3. A fiber is in `wait` only while PARKED. Waking takes it out and puts it in `ready`; it never runs inside the waker.
+ * 4. errno belongs to the fiber: kept across a suspension, zero at the start.
+ * 5. Between two looks at the clock lie at most `budget` switches.
+ */
+
+#include "core/scheduler.h"
+
+#include "core/loop.h"
+#include "core/report.h"
+
+static uint64_t
+scheduler_random(struct uco__scheduler *scheduler)
+{
+    /* splitmix64 */
+    uint64_t z = scheduler->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+void
+uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed)
+{
+    *scheduler = (struct uco__scheduler) {.random = seed};
+    uco__ready_queue_init(&scheduler->ready);
+    uco__ready_queue_init(&scheduler->batch);
+}
+
+static struct uco__fiber *
+fiber_of(struct uco__ready *node)
+{
+    return UCO__CONTAINER(node, struct uco__fiber, ready);
+}
+
+/* --- the seeded order --- */
+
+/* Two lists that are sorted by `order` become one. */
+static struct uco__ready *
+order_merge(struct uco__ready *a, struct uco__ready *b)
+{
+    struct uco__ready *head = NULL;
+    struct uco__ready **tail = &head;
+
+    while (a != NULL && b != NULL) {
+        struct uco__ready **first = a->order <= b->order ? &a : &b;
+
+        *tail = *first;
+        tail = &(*first)->next;
+        *first = (*first)->next;
+    }
+    *tail = a != NULL ? a : b;
+    return head;
+}
+
+/* Sorts by `order`, in place: list i of `sorted` has 2^i nodes, or none. */
+static struct uco__ready *
+order_sort(struct uco__ready *list)
+{
+    struct uco__ready *sorted[64] = {0};
+    struct uco__ready *result = NULL;
+
+    while (list != NULL) {
+        struct uco__ready *node = list;
+        int i = 0;
+
+        list = node->next;
+        node->next = NULL;
+        for (; sorted[i] != NULL; i++) {
+            node = order_merge(sorted[i], node);
+            sorted[i] = NULL;
+        }
+        sorted[i] = node;
+    }
+    for (int i = 0; i < 64; i++)
+        result = order_merge(sorted[i], result);
+    return result;
+}
+
+/* Shuffles the fibers of the batch among the places that fibers have; callbacks keep theirs. */
+static void
+batch_shuffle(struct uco__scheduler *scheduler)
+{
+    struct uco__ready_queue fibers, callbacks;
+    struct uco__ready *node, *next, *shuffled;
+    uint32_t place = 0;
+    size_t size = scheduler->batch.size;
+
+    uco__ready_queue_init(&fibers);
+    uco__ready_queue_init(&callbacks);
+    for (node = scheduler->batch.head; node != NULL; node = next, place++) {
+        next = node->next;
+        node->order = node->run != NULL ? place : (uint32_t) scheduler_random(scheduler);
+        uco__ready_queue_push(node->run != NULL ? &callbacks : &fibers, node);
+    }
+    shuffled = order_sort(fibers.head);
+    uco__ready_queue_init(&scheduler->batch);
+    for (place = 0; place < size; place++) {
+        if (callbacks.head != NULL && callbacks.head->order == place) {
+            node = uco__ready_queue_pop(&callbacks);
+        } else {
+            node = shuffled;
+            shuffled = node->next;
+        }
+        uco__ready_queue_push(&scheduler->batch, node);
+    }
+}
+
+static void
+batch_renew(struct uco__scheduler *scheduler)
+{
+    uco__ready_queue_move(&scheduler->batch, &scheduler->ready);
+    scheduler->turns++;
+    if (scheduler->random != 0 && scheduler->batch.size > 1)
+        batch_shuffle(scheduler);
+}
+
+/* --- steps: how long a fiber or callback keeps the loop --- */
+
+UCO__COLD void
+uco__scheduler_step_end(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    uint64_t now = uco__clock_real();
+    uint64_t took = now - loop->step_began;
+
+    loop->step_began = now;
+    if (took <= loop->slow)
+        return;
+    uco__report(loop, fiber != NULL ? fiber->operations->task(fiber) : NULL,
+                "%s%s%s kept the loop for %.3f s without suspending: nothing else could run (slow_callback is %.3f s)",
+                fiber != NULL ? "task '" : "a callback", fiber != NULL ? fiber->operations->name(fiber) : "",
+                fiber != NULL ? "'" : "", uco__clock_to_seconds(took), uco__clock_to_seconds(loop->slow));
+    loop->step_began = uco__clock_real();
+}
+
+/* --- switching --- */
+
+static inline __attribute__((always_inline)) void
+stack_switch(struct uco__stack *from, struct uco__stack *to, bool ends)
+{
+    uco__sanitizer_leave(&from->sanitizer, &to->sanitizer, ends);
+    uco__context_switch(&from->context, &to->context);
+    uco__sanitizer_arrive(&from->sanitizer);
+}
+
+/* Back to whoever started the current fiber eagerly. */
+static struct uco__stack *
+scheduler_pick_eager(struct uco__scheduler *scheduler)
+{
+    struct uco__fiber *fiber = scheduler->eager;
+
+    scheduler->eager = NULL;
+    scheduler->eager_home = false;
+    scheduler->current = fiber;
+    return fiber != NULL ? fiber->stack : &scheduler->home;
+}
+
+/* Whether there is a fiber to go on with right away: the head of the batch then has its stack. */
+static inline bool
+scheduler_has_next(struct uco_loop *loop)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+    struct uco__fiber *fiber;
+
+    if (scheduler->budget == 0)
+        return false;
+    if (uco__ready_queue_empty(&scheduler->batch)) {
+        /* A new turn, without going home: nothing there would be done that cannot wait for the end of the budget. */
+        if (uco__ready_queue_empty(&scheduler->ready) || loop->until_done ||
+            !uco__inbox_empty(&loop->inbox) ||
+            atomic_load_explicit(&loop->stopping, memory_order_relaxed))
+            return false;
+        batch_renew(scheduler);
+    }
+    if (scheduler->batch.head->run != NULL)
+        return false;
+    fiber = fiber_of(scheduler->batch.head);
+    if (fiber->stack == NULL)
+        fiber->stack = uco__stack_take_pooled(fiber->pool);
+    return fiber->stack != NULL;
+}
+
+/* What runs now that the current fiber stops. */
+static inline struct uco__stack *
+scheduler_pick(struct uco_loop *loop)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+    struct uco__fiber *fiber;
+
+    if (UCO__UNLIKELY(scheduler->eager != NULL || scheduler->eager_home))
+        return scheduler_pick_eager(scheduler);
+    if (!scheduler_has_next(loop)) {
+        scheduler->current = NULL;
+        return &scheduler->home;
+    }
+    fiber = fiber_of(uco__ready_queue_pop(&scheduler->batch));
+    fiber->state = UCO__FIBER_RUNNING;
+    scheduler->current = fiber;
+    scheduler->budget--;
+    scheduler->switches++;
+    return fiber->stack;
+}
+
+static void
+scheduler_leave(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    struct uco__stack *from = fiber->stack;
+    struct uco__stack *to;
+    int saved_errno = *loop->errno_location;
+
+    if (UCO__UNLIKELY(loop->slow != UCO__NEVER))
+        uco__scheduler_step_end(loop, fiber);
+    to = scheduler_pick(loop);
+    if (to != from)
+        stack_switch(from, to, false);
+    *loop->errno_location = saved_errno;
+}
+
+void
+uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
+{
+    struct uco__stack *to;
+
+    if (UCO__UNLIKELY(uco__loop_stale(loop)))
+        uco__panic("a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
+    if (UCO__UNLIKELY(uco__stack_overflowed(stack)))
+        uco__panic("the stack of a task without guard page overflowed: memory is corrupt");
+    *loop->errno_location = 0;
+    /* Given back first: if a new fiber is next, it takes this very stack, and no switch is needed. */
+    uco__stack_give_back(stack);
+    to = scheduler_pick(loop);
+    if (to != stack)
+        stack_switch(stack, to, true);
+}
+
+/* Home: runs a fiber until home's turn comes again. */
+static void
+scheduler_resume(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+
+    if (fiber->stack == NULL)
+        fiber->stack = uco__stack_take(fiber->pool);
+    if (fiber->stack == NULL) {
+        fiber->state = UCO__FIBER_ENDED;
+        fiber->operations->no_stack(fiber);
+        return;
+    }
+    fiber->state = UCO__FIBER_RUNNING;
+    scheduler->current = fiber;
+    stack_switch(&scheduler->home, fiber->stack, false);
+}
+
+static void
+scheduler_call_now(struct uco_loop *loop, struct uco__ready *node)
+{
+    node->run(node);
+    if (UCO__UNLIKELY(loop->slow != UCO__NEVER))
+        uco__scheduler_step_end(loop, NULL);
+}
+
+void
+uco__scheduler_turn(struct uco_loop *loop)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+
+    if (uco__ready_queue_empty(&scheduler->batch))
+        batch_renew(scheduler);
+    if (loop->slow != UCO__NEVER)
+        loop->step_began = uco__clock_real();
+    for (;;) {
+        struct uco__ready *node = uco__ready_queue_pop(&scheduler->batch);
+
+        if (node == NULL)
+            return;
+        if (scheduler->budget == 0)
+            uco__loop_breathe(loop);
+        scheduler->budget--;
+        if (node->run != NULL) {
+            scheduler_call_now(loop, node);
+        } else {
+            scheduler->switches++;
+            scheduler_resume(loop, fiber_of(node));
+        }
+    }
+}
+
+/* --- what fibers and callbacks do --- */
+
+void
+uco__wait_init(struct uco__wait *wait, const char *what, enum uco__abort (*abort)(struct uco__wait *wait))
+{
+    *wait = (struct uco__wait) {
+        .fiber = uco__running->scheduler.current,
+        .abort = abort,
+        .what = what,
+    };
+}
+
+intptr_t
+uco__park(struct uco__wait *wait)
+{
+    struct uco_loop *loop = uco__running;
+    struct uco__fiber *fiber = wait->fiber;
+
+    UCO__ASSERT(fiber == loop->scheduler.current);
+    if (wait->woken)
+        return wait->result;
+    fiber->wait = wait;
+    fiber->state = UCO__FIBER_PARKED;
+    scheduler_leave(loop, fiber);
+    return wait->result;
+}
+
+bool
+uco__wake(struct uco__wait *wait, intptr_t result)
+{
+    struct uco__fiber *fiber = wait->fiber;
+
+    if (wait->woken)
+        return false;
+    wait->woken = true;
+    wait->result = result;
+    if (fiber->wait == wait) {
+        fiber->wait = NULL;
+        fiber->state = UCO__FIBER_READY;
+        uco__ready_queue_push(&uco__running->scheduler.ready, &fiber->ready);
+    }
+    return true;
+}
+
+bool
+uco__interrupt(struct uco__fiber *fiber, intptr_t result)
+{
+    struct uco__wait *wait = fiber->wait;
+
+    if (wait == NULL || wait->abort == NULL || wait->abort(wait) == UCO__TOO_LATE)
+        return false;
+    return uco__wake(wait, result);
+}
+
+void
+uco__scheduler_yield(struct uco_loop *loop)
+{
+    struct uco__fiber *fiber = loop->scheduler.current;
+
+    fiber->state = UCO__FIBER_READY;
+    uco__ready_queue_push(&loop->scheduler.ready, &fiber->ready);
+    scheduler_leave(loop, fiber);
+}
+
+void
+uco__scheduler_start(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    UCO__ASSERT(fiber->state == UCO__FIBER_NEW);
+    fiber->state = UCO__FIBER_READY;
+    uco__ready_queue_push(&loop->scheduler.ready, &fiber->ready);
+}
+
+void
+uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+    struct uco__fiber *parent = scheduler->current;
+    struct uco__fiber *outer = scheduler->eager;
+    bool outer_home = scheduler->eager_home;
+    int saved_errno = *loop->errno_location;
+
+    scheduler->eager = parent;
+    scheduler->eager_home = parent == NULL;
+    fiber->stack = uco__stack_take(fiber->pool);
+    if (fiber->stack != NULL) {
+        *loop->errno_location = 0;
+        fiber->state = UCO__FIBER_RUNNING;
+        scheduler->current = fiber;
+        scheduler->switches++;
+        stack_switch(parent != NULL ? parent->stack : &scheduler->home, fiber->stack, false);
+    } else {
+        fiber->state = UCO__FIBER_ENDED;
+        scheduler->current = NULL;
+        fiber->operations->no_stack(fiber);
+        scheduler->current = parent;
+    }
+    scheduler->eager = outer;
+    scheduler->eager_home = outer_home;
+    *loop->errno_location = saved_errno;
+}
+
+void
+uco__scheduler_call(struct uco_loop *loop, struct uco__ready *node)
+{
+    uco__ready_queue_push(&loop->scheduler.ready, node);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_CORE_SCHEDULER_H
+#define UCO_CORE_SCHEDULER_H
+
+/*
+ * The run queue, and the only way to suspend: park.
+ *
+ * A suspending fiber picks the next ready one itself and switches straight to it. The loop's own stack ("home") runs only
+ * when there is none, when a callback is next, when a fiber needs a fresh stack, or when it is time to look at the kernel.
+ */
+
+#include "base/compiler.h"
+#include "core/fiber.h"
+#include "core/ready.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct uco_loop;
+
+enum uco__abort {
+    UCO__UNLINKED, /* nobody will wake the wait any more: it ends with the interruption */
+    UCO__TOO_LATE, /* the result will come, and must be waited for */
+};
+
+/* One suspension, in the frame of the function that parks. */
+struct uco__wait {
+    struct uco__fiber *fiber;
+    enum uco__abort (*abort)(struct uco__wait *wait); /* NULL: cannot be interrupted */
+    const char *what;                                 /* what is waited for, for reports */
+    intptr_t result;
+    bool woken;
+};
+
+struct uco__scheduler {
+    struct uco__ready_queue ready;  /* runs in the next turn */
+    struct uco__ready_queue batch;  /* runs in this turn */
+    struct uco__fiber *current;     /* NULL: home runs */
+    struct uco__stack home;         /* of the thread that runs the loop */
+    struct uco__fiber *eager;       /* started the current one eagerly and goes on next */
+    bool eager_home;                /* the same, when a callback did */
+    unsigned budget;                /* switches left until home must look at the clock */
+    uint64_t random;                /* the shuffle's state; 0 = FIFO */
+    uint64_t switches;
+    uint64_t turns;
+};
+
+void uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed);
+
+/* A new wait of the current fiber. */
+UCO__EXPORT void uco__wait_init(struct uco__wait *wait, const char *what,
+                                enum uco__abort (*abort)(struct uco__wait *wait));
+/* Suspends the current fiber until the wait is woken; its result. At once when it has been already. */
+UCO__EXPORT intptr_t uco__park(struct uco__wait *wait);
+/* Loop's thread. Ends a wait; false if it was woken before: then nothing happens. */
+UCO__EXPORT bool uco__wake(struct uco__wait *wait, intptr_t result);
+/* Loop's thread. Ends the wait that the fiber is parked in, if that can be interrupted; whether it was. */
+bool uco__interrupt(struct uco__fiber *fiber, intptr_t result);
+
+/* The current fiber goes to the end of the run queue. */
+void uco__scheduler_yield(struct uco_loop *loop);
+/* A new fiber will run in the next turn. */
+void uco__scheduler_start(struct uco_loop *loop, struct uco__fiber *fiber);
+/* Runs a new fiber at once, until it first suspends or ends. */
+void uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber);
+/* On a fiber's stack, when its body has returned: goes on with what is next. Returns when the stack has a new fiber. */
+void uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack);
+/* A callback for home, in the next turn. */
+UCO__EXPORT void uco__scheduler_call(struct uco_loop *loop, struct uco__ready *node);
+
+/* Where steps are timed (loop->slow): the fiber, or (NULL) a callback, has had its turn. */
+void uco__scheduler_step_end(struct uco_loop *loop, struct uco__fiber *fiber);
+/* Home: runs the present batch, having made one of what is ready. */
+void uco__scheduler_turn(struct uco_loop *loop);
+
+#endif

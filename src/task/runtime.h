@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_TASK_RUNTIME_H
+#define UCO_TASK_RUNTIME_H
+
+/* What a loop is made of, all in all: core/'s machine, and what tasks add to it. */
+
+#include "core/loop.h"
+#include "task/scope.h"
+
+struct uco__pool;
+
+struct uco__runtime {
+    struct uco_loop loop; /* first: this is what users hold */
+    struct uco__list roots; /* the tasks that belong to the loop */
+    struct uco__scope_slots scopes;
+    struct uco__pool *pool; /* of threads; NULL until it is needed */
+    struct uco__task *main; /* of uco_run() */
+    uint64_t tasks;         /* that have not ended */
+    uint64_t tasks_created;
+    uint64_t searches; /* for cycles of waits */
+    bool draining;     /* closing: new root tasks are cancelled at once */
+};
+
+/* uco_loop_new() with a negative error instead of errno. */
+struct uco_loop *uco__loop_new(const uco_loop_options *options, int *error);
+
+static inline struct uco__runtime *
+uco__runtime_of(const struct uco_loop *loop)
+{
+    return (struct uco__runtime *) (uintptr_t) loop;
+}
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Scopes.
+ *
+ * 1. A task's open scopes form a chain from the root outwards-in; task->scope is the innermost.
+ * 2. `effective` of a scope says whether it, or one outside of it up to the nearest shield, is cancelled; so the innermost's
+ *    is the task's answer. It only ever turns true.
+ * 3. `reach` is the earliest deadline among the same scopes, so that a checkpoint has one number to look at.
+ * 4. A ticket is a slot's index plus one, below the number of uses of slots so far. A slot that is used again has another
+ *    number, so an old ticket is recognised and no pointer into a dead frame exists.
+ *
+ * Scopes were first thought of as structs in the user's frame. Then an early return leaves a pointer to it, in C an easy
+ * mistake that nobody would find.
+ */
+
+#include "task/scope.h"
+
+#include "base/system.h"
+#include "core/report.h"
+#include "task/runtime.h"
+#include "task/task.h"
+
+#include <math.h>
+
+#define CHUNK_SLOTS 64
+
+static void
+scope_fire(struct uco__timer *timer)
+{
+    uco__scope_cancel_now(UCO__CONTAINER(timer, struct uco__scope, timer), UCO__SCOPE_EXPIRED);
+}
+
+static bool
+scope_outer_effective(const struct uco__scope *scope)
+{
+    return scope->outer != NULL && !scope->shield && scope->outer->effective;
+}
+
+/* A deadline changed: from this scope inwards, as far as it reaches. */
+static void
+scope_update_reach(struct uco__scope *scope)
+{
+    for (; scope != NULL; scope = scope->inner) {
+        uint64_t outer = scope->outer != NULL && !scope->shield ? scope->outer->reach : UCO__NEVER;
+
+        scope->reach = scope->deadline < outer ? scope->deadline : outer;
+    }
+}
+
+void
+uco__scope_init_root(struct uco__scope *scope, struct uco__task *task)
+{
+    *scope = (struct uco__scope) {.task = task, .deadline = UCO__NEVER, .reach = UCO__NEVER};
+    uco__timer_init(&scope->timer, scope_fire);
+    task->scope = scope;
+}
+
+static void
+scope_set_deadline(struct uco__scope *scope, double timeout)
+{
+    struct uco_loop *loop = scope->task->future.loop;
+
+    uco__timer_stop(loop, &scope->timer);
+    scope->deadline = uco__clock_after(uco__loop_now(loop), timeout);
+    scope_update_reach(scope);
+    if (timeout <= 0)
+        uco__scope_cancel_now(scope, UCO__SCOPE_EXPIRED);
+    else
+        uco__timer_start(loop, &scope->timer, scope->deadline);
+}
+
+static void
+scope_push(struct uco__task *task, struct uco__scope *scope, double timeout, bool shield)
+{
+    scope->task = task;
+    scope->outer = task->scope;
+    scope->inner = NULL;
+    scope->cause = UCO__SCOPE_ALIVE;
+    scope->shield = shield;
+    scope->delivered = false;
+    scope->effective = scope_outer_effective(scope);
+    uco__timer_init(&scope->timer, scope_fire);
+    task->scope->inner = scope;
+    task->scope = scope;
+    scope_set_deadline(scope, timeout);
+}
+
+void
+uco__scope_cancel_now(struct uco__scope *scope, enum uco__scope_cause cause)
+{
+    if (scope->cause != UCO__SCOPE_ALIVE)
+        return;
+    scope->cause = cause;
+    uco__timer_stop(scope->task->future.loop, &scope->timer);
+    scope->deadline = UCO__NEVER;
+    scope_update_reach(scope);
+    scope->effective = true;
+    for (struct uco__scope *inner = scope->inner; inner != NULL && !inner->shield; inner = inner->inner)
+        inner->effective = true;
+    if (scope->task->scope->effective)
+        uco__task_interrupt(scope->task);
+}
+
+bool
+uco__scope_cancelled(struct uco__task *task)
+{
+    struct uco__scope *scope = task->scope;
+    uint64_t now;
+
+    if (scope->effective || UCO__LIKELY(scope->reach == UCO__NEVER))
+        return scope->effective;
+    now = uco__loop_now(task->future.loop);
+    if (scope->reach > now)
+        return false;
+    /* The task computed past a deadline, before the loop could see to it. All that have passed count, not only the first. */
+    for (; scope != NULL; scope = scope->shield ? NULL : scope->outer) {
+        if (scope->deadline <= now)
+            uco__scope_cancel_now(scope, UCO__SCOPE_EXPIRED);
+    }
+    return task->scope->effective;
+}
+
+void
+uco__scope_delivered(struct uco__task *task)
+{
+    struct uco__scope *scope = task->scope;
+
+    for (; scope != NULL; scope = scope->shield ? NULL : scope->outer) {
+        if (scope->cause != UCO__SCOPE_ALIVE)
+            scope->delivered = true;
+    }
+}
+
+/* --- slots and tickets --- */
+
+static struct uco__scope *
+slot_take(struct uco__scope_slots *slots)
+{
+    struct uco__scope **chunks;
+    struct uco__scope *chunk, *scope;
+
+    if (slots->free == NULL) {
+        chunks = uco__reallocate(slots->chunks, (slots->chunk_count + 1) * sizeof(struct uco__scope *));
+        if (chunks == NULL)
+            return NULL;
+        slots->chunks = chunks;
+        chunk = uco__allocate(CHUNK_SLOTS * sizeof *chunk);
+        if (chunk == NULL)
+            return NULL;
+        for (size_t i = CHUNK_SLOTS; i-- > 0;) {
+            chunk[i].index = (uint32_t) (slots->chunk_count * CHUNK_SLOTS + i);
+            chunk[i].outer = slots->free;
+            slots->free = &chunk[i];
+        }
+        chunks[slots->chunk_count++] = chunk;
+    }
+    scope = slots->free;
+    slots->free = scope->outer;
+    scope->serial = ++slots->serial;
+    return scope;
+}
+
+void
+uco__scope_slots_done(struct uco__scope_slots *slots)
+{
+    for (size_t i = 0; i < slots->chunk_count; i++)
+        uco__free(slots->chunks[i]);
+    uco__free(slots->chunks);
+    slots->chunks = NULL;
+    slots->chunk_count = 0;
+}
+
+/* The open scope that a ticket stands for, or NULL. */
+static struct uco__scope *
+slot_find(const struct uco__scope_slots *slots, const uco_scope *s)
+{
+    uint64_t index = s->ticket[0] - 1;
+    struct uco__scope *scope;
+
+    if (s->ticket[0] == 0 || index / CHUNK_SLOTS >= slots->chunk_count)
+        return NULL;
+    scope = &slots->chunks[index / CHUNK_SLOTS][index % CHUNK_SLOTS];
+    return scope->task != NULL && scope->serial == s->ticket[1] ? scope : NULL;
+}
+
+/* The task leaves its innermost scope, which is not the root. */
+static void
+scope_pop(struct uco__task *task)
+{
+    struct uco__scope_slots *slots = &uco__runtime_of(task->future.loop)->scopes;
+    struct uco__scope *scope = task->scope;
+
+    uco__timer_stop(task->future.loop, &scope->timer);
+    task->scope = scope->outer;
+    task->scope->inner = NULL;
+    if (!task->scope->effective)
+        task->ignored = 0;
+    scope->task = NULL;
+    scope->outer = slots->free;
+    slots->free = scope;
+}
+
+static void
+scope_pop_open(struct uco__task *task)
+{
+    const struct uco__scope *scope = task->scope;
+
+    uco__report(task->future.loop, &task->future,
+                "task '%s' left a %s open that it began at %s:%d: close each with uco_scope_close()",
+                uco__task_name(task), scope->shield ? "shield" : "scope",
+                scope->file != NULL ? scope->file : "?", scope->line);
+    scope_pop(task);
+}
+
+void
+uco__scope_close_all(struct uco__task *task)
+{
+    while (task->scope != &task->root)
+        scope_pop_open(task);
+}
+
+/* --- the API --- */
+
+static int
+scope_open(const char *file, int line, uco_scope *s, double timeout, bool shield)
+{
+    struct uco__task *task;
+    struct uco__scope *scope;
+    int error;
+
+    if (s == NULL || isnan(timeout))
+        return uco__misuse(-EINVAL, "a scope needs a uco_scope and a time that is a number");
+    task = uco__task_current(&error);
+    if (task == NULL)
+        return uco__misuse(error, "a scope can only be opened in a coroutine");
+    scope = slot_take(&uco__runtime_of(task->future.loop)->scopes);
+    if (scope == NULL)
+        return -ENOMEM;
+    scope->file = file;
+    scope->line = line;
+    scope_push(task, scope, timeout, shield);
+    s->ticket[0] = (uint64_t) scope->index + 1;
+    s->ticket[1] = scope->serial;
+    return 0;
+}
+
+int
+uco_scope_open_at(const char *file, int line, uco_scope *s, double timeout)
+{
+    return scope_open(file, line, s, timeout, false);
+}
+
+int
+uco_shield_open_at(const char *file, int line, uco_scope *s, double budget)
+{
+    return scope_open(file, line, s, budget, true);
+}
+
+int
+(uco_scope_open)(uco_scope *s, double timeout)
+{
+    return scope_open(NULL, 0, s, timeout, false);
+}
+
+int
+(uco_shield_open)(uco_scope *s, double budget)
+{
+    return scope_open(NULL, 0, s, budget, true);
+}
+
+intptr_t
+uco_scope_close(uco_scope *s, intptr_t result)
+{
+    struct uco__task *task;
+    struct uco__scope *scope;
+    enum uco__scope_cause cause;
+    int error;
+
+    if (s == NULL)
+        return uco__misuse(-EINVAL, "uco_scope_close: the scope is NULL");
+    task = uco__task_current(&error);
+    if (task == NULL)
+        return uco__misuse(error, "uco_scope_close: not in a coroutine");
+    scope = slot_find(&uco__runtime_of(task->future.loop)->scopes, s);
+    if (scope == NULL || scope->task != task)
+        return uco__misuse(-EINVAL, "uco_scope_close: not an open scope of this task");
+    while (task->scope != scope)
+        scope_pop_open(task);
+    cause = scope->delivered && !scope_outer_effective(scope) ? scope->cause : UCO__SCOPE_ALIVE;
+    scope_pop(task);
+    if (result != -ECANCELED || cause == UCO__SCOPE_ALIVE)
+        return result;
+    return cause == UCO__SCOPE_EXPIRED ? -ETIMEDOUT : 0;
+}
+
+/* For calls that any code of the loop may make. */
+static int
+scope_find(const uco_scope *s, struct uco__scope **scope)
+{
+    struct uco_loop *loop;
+    int error;
+
+    if (s == NULL)
+        return uco__misuse(-EINVAL, "the scope is NULL");
+    loop = uco__loop_current(&error);
+    if (loop == NULL)
+        return uco__misuse(error, "scopes are used on their loop's thread");
+    *scope = slot_find(&uco__runtime_of(loop)->scopes, s);
+    return *scope != NULL ? 0 : uco__misuse(-EINVAL, "not an open scope of this loop");
+}
+
+int
+uco_scope_cancel(uco_scope *s)
+{
+    struct uco__scope *scope;
+    int r = scope_find(s, &scope);
+
+    if (r == 0)
+        uco__scope_cancel_now(scope, UCO__SCOPE_CANCELLED);
+    return r;
+}
+
+int
+uco_scope_reschedule(uco_scope *s, double timeout)
+{
+    struct uco__scope *scope;
+    int r;
+
+    if (isnan(timeout))
+        return uco__misuse(-EINVAL, "uco_scope_reschedule: the time is not a number");
+    r = scope_find(s, &scope);
+    if (r < 0)
+        return r;
+    if (scope->cause != UCO__SCOPE_ALIVE || scope->deadline <= uco__loop_now(scope->task->future.loop))
+        return -EALREADY;
+    scope_set_deadline(scope, timeout);
+    return 0;
+}
+
+intptr_t
+uco_with_timeout(double seconds, uco_fn *fn, void *arg)
+{
+    uco_scope scope;
+    int error;
+
+    if (uco__task_current(&error) == NULL)
+        return uco__misuse(error, "uco_with_timeout: not in a coroutine");
+    if (fn == NULL)
+        return uco__misuse(-EINVAL, "uco_with_timeout: the function is NULL");
+    error = scope_open(__func__, 0, &scope, seconds, false);
+    return error < 0 ? error : uco_scope_close(&scope, fn(arg));
+}
+
+bool
+uco_cancelled(void)
+{
+    int error;
+    struct uco__task *task = uco__task_current(&error);
+
+    return task != NULL && uco__scope_cancelled(task);
+}

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Tasks.
+ *
+ * 1. A task that has not ended holds a reference to itself and stands in its parent's `children`, or in the loop's roots.
+ * 2. A task's phase goes from NEW to RUNNING, RETURNED and ENDED; NEW to ENDED when it never started. Its result is published
+ *    at ENDED, when it has no child left.
+ * 3. A NEW task that is cancelled keeps its place in the run queue, but as a callback: its discard, not its body, runs then.
+ */
+
+#include "task/task.h"
+
+#include "base/error.h"
+#include "base/system.h"
+#include "core/report.h"
+#include "task/runtime.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static atomic_uint_fast64_t task_ids;
+
+static struct uco__task *
+task_of_fiber(const struct uco__fiber *fiber)
+{
+    return UCO__CONTAINER((uintptr_t) fiber, struct uco__task, fiber);
+}
+
+/* --- the end of a task --- */
+
+/* Publishes the result. The task may be gone when this returns. */
+static void
+task_end(struct uco__task *task, intptr_t result)
+{
+    struct uco__runtime *runtime = uco__runtime_of(task->future.loop);
+
+    task->phase = UCO__TASK_ENDED;
+    task->fiber.state = UCO__FIBER_ENDED;
+    uco__list_remove(&task->sibling);
+    if (task->parent != NULL && task->parent->child_wait != NULL && uco__list_empty(&task->parent->children))
+        uco__wake(task->parent->child_wait, 0);
+    runtime->tasks--;
+    if (runtime->draining && runtime->tasks == 0)
+        runtime->loop.until_done = true;
+    uco__future_resolve(&task->future, result);
+    uco_unref(&task->future);
+}
+
+/* Ends a task that never ran. */
+static void
+task_discard(struct uco__task *task, intptr_t result)
+{
+    if (task->discard != NULL)
+        task->discard(task->arg);
+    task_end(task, result);
+}
+
+static void
+task_discard_run(struct uco__ready *node)
+{
+    task_discard(task_of_fiber(UCO__CONTAINER(node, struct uco__fiber, ready)), -ECANCELED);
+}
+
+void
+uco__task_remind(struct uco_loop *loop, struct uco__list *siblings)
+{
+    UCO__LIST_EACH(link, siblings) {
+        struct uco__task *task = UCO__CONTAINER(link, struct uco__task, sibling);
+
+        uco__report(loop, &task->future,
+                    "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its cancellation",
+                    uco__task_name(task));
+    }
+}
+
+struct reminder {
+    struct uco__timer timer;
+    struct uco__task *task;
+};
+
+static void
+reminder_fire(struct uco__timer *timer)
+{
+    struct uco__task *task = UCO__CONTAINER(timer, struct reminder, timer)->task;
+
+    if (task->child_wait != NULL)
+        uco__wake(task->child_wait, UCO__REMINDED);
+}
+
+/* Rule 5 of the API: the tasks that a coroutine created end before it does. Nothing interrupts this. */
+static void
+task_end_children(struct uco__task *task)
+{
+    struct uco_loop *loop = task->future.loop;
+    struct reminder reminder = {.task = task};
+    struct uco__wait wait;
+
+    task->phase = UCO__TASK_RETURNED;
+    /* A child that is cancelled does not end at once, so the list stays as it is. */
+    UCO__LIST_EACH(link, &task->children)
+        uco__task_cancel(&UCO__CONTAINER(link, struct uco__task, sibling)->future);
+    uco__timer_init(&reminder.timer, reminder_fire);
+    reminder.timer.background = true;
+    while (!uco__list_empty(&task->children)) {
+        if (!uco__timer_pending(&reminder.timer))
+            uco__timer_start(loop, &reminder.timer, uco__clock_after(uco__loop_now(loop), UCO__TASK_REMIND));
+        uco__wait_init(&wait, "its children", NULL);
+        task->child_wait = &wait;
+        if (uco__park(&wait) == UCO__REMINDED)
+            uco__task_remind(loop, &task->children);
+    }
+    task->child_wait = NULL;
+    uco__timer_stop(loop, &reminder.timer);
+}
+
+static intptr_t
+task_result(struct uco__task *task, intptr_t result)
+{
+    if (UCO__LIKELY(uco__future_result_valid(result)))
+        return result;
+    uco__report(task->future.loop, &task->future,
+                "task '%s' returned %jd: results are zero or more, or a negative errno down to -%d; it counts as -EINVAL",
+                uco__task_name(task), (intmax_t) result, UCO_MAX_ERROR);
+    return -EINVAL;
+}
+
+static void
+task_body(struct uco__fiber *fiber)
+{
+    struct uco__task *task = task_of_fiber(fiber);
+    struct uco_loop *loop = task->future.loop;
+    intptr_t result;
+
+    task->phase = UCO__TASK_RUNNING;
+    result = task->fn(task->arg);
+    if (UCO__UNLIKELY(uco__loop_stale(loop)))
+        uco__panic("a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
+    if (UCO__UNLIKELY(loop->slow != UCO__NEVER))
+        uco__scheduler_step_end(loop, fiber);
+    result = task_result(task, result);
+    uco__scope_close_all(task);
+    if (!uco__list_empty(&task->children))
+        task_end_children(task);
+    task_end(task, result);
+}
+
+static void
+task_no_stack(struct uco__fiber *fiber)
+{
+    task_discard(task_of_fiber(fiber), -ENOMEM);
+}
+
+static uco_task *
+task_handle(struct uco__fiber *fiber)
+{
+    return &task_of_fiber(fiber)->future;
+}
+
+static const char *
+task_fiber_name(const struct uco__fiber *fiber)
+{
+    return uco__task_name(task_of_fiber(fiber));
+}
+
+static const struct uco__fiber_operations task_operations = {
+    .body = task_body,
+    .no_stack = task_no_stack,
+    .task = task_handle,
+    .name = task_fiber_name,
+};
+
+/* --- the beginning --- */
+
+static void
+task_adopt_run(struct uco__ready *node)
+{
+    struct uco__task *task = UCO__CONTAINER(node, struct uco__task, adoption);
+
+    uco__task_adopt(task, NULL);
+    uco_unref(&task->future); /* the one that the submission took for the way here */
+}
+
+static void
+task_cancel_run(struct uco__ready *node)
+{
+    struct uco__task *task = UCO__CONTAINER(node, struct uco__task, cancellation);
+
+    atomic_store(&task->cancelling, 0);
+    if (task->phase != UCO__TASK_ENDED)
+        uco__task_cancel(&task->future);
+    uco_unref(&task->future);
+}
+
+/* The name is made at once: it must be there for a report when there is no memory. */
+static bool
+task_set_name(struct uco__task *task, const char *name)
+{
+    task->name = task->short_name;
+    if (name == NULL) {
+        snprintf(task->short_name, sizeof task->short_name, "Task-%llu", (unsigned long long) task->id);
+        return true;
+    }
+    if (strlen(name) < sizeof task->short_name) {
+        strcpy(task->short_name, name);
+        return true;
+    }
+    task->name = uco__string_copy(name);
+    return task->name != NULL;
+}
+
+struct uco__task *
+uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg, int *error)
+{
+    struct uco__task *task;
+    size_t stack_size = 0;
+
+    *error = -EINVAL;
+    if (options != NULL && options->stack_size != 0) {
+        stack_size = uco__stack_size_round(options->stack_size);
+        if (stack_size == 0)
+            return NULL;
+    }
+    *error = -ENOMEM;
+    task = uco__allocate(sizeof *task);
+    if (task == NULL)
+        return NULL;
+    task->id = atomic_fetch_add_explicit(&task_ids, 1, memory_order_relaxed) + 1;
+    if (!task_set_name(task, options != NULL ? options->name : NULL)) {
+        uco__free(task);
+        return NULL;
+    }
+    uco__future_init(&task->future, UCO__FUTURE_TASK, loop);
+    task->fn = fn;
+    task->arg = arg;
+    task->discard = options != NULL ? options->discard : NULL;
+    task->stack_size = stack_size;
+    task->adoption.run = task_adopt_run;
+    task->cancellation.run = task_cancel_run;
+    uco__list_init(&task->sibling);
+    uco__list_init(&task->children);
+    uco__scope_init_root(&task->root, task);
+    return task;
+}
+
+/* Joins the tree; false, and the task has ended, when it cannot run. */
+static bool
+task_join_tree(struct uco__task *task, struct uco__task *parent)
+{
+    struct uco__runtime *runtime = uco__runtime_of(task->future.loop);
+    struct uco__fiber *current = runtime->loop.scheduler.current;
+    struct uco__stack_pool *pool = runtime->loop.stack_pool;
+
+    if (task->stack_size != 0)
+        pool = uco__stack_pool_get(&runtime->loop.stacks, task->stack_size);
+    uco__fiber_init(&task->fiber, &task_operations, pool);
+    uco_ref(&task->future);
+    task->parent = parent;
+    uco__list_push_back(parent != NULL ? &parent->children : &runtime->roots, &task->sibling);
+    runtime->tasks++;
+    runtime->tasks_created++;
+    if (pool != NULL && !runtime->loop.ending)
+        return true;
+    runtime->loop.scheduler.current = NULL; /* a discard is a callback, whoever causes it */
+    task_discard(task, pool == NULL ? -ENOMEM : -ECANCELED);
+    runtime->loop.scheduler.current = current;
+    return false;
+}
+
+void
+uco__task_adopt(struct uco__task *task, struct uco__task *parent)
+{
+    struct uco_loop *loop = task->future.loop;
+
+    if (!task_join_tree(task, parent))
+        return;
+    uco__scheduler_start(loop, &task->fiber);
+    /* A closing loop takes only what its tasks need to end. */
+    if (parent == NULL && uco__runtime_of(loop)->draining)
+        uco__task_cancel(&task->future);
+}
+
+static uco_task *
+task_create(const char *file, int line, const uco_task_options *options, uco_fn *fn, void *arg)
+{
+    struct uco_loop *loop;
+    struct uco__fiber *parent;
+    struct uco__task *task;
+    int error;
+
+    if (fn == NULL)
+        return uco__error_null(uco__misuse(-EINVAL, "uco_create_task: the function is NULL"));
+    loop = uco__loop_current(&error);
+    if (loop == NULL)
+        return uco__error_null(uco__misuse(error, "uco_create_task: outside a running loop"));
+    if (loop->ending)
+        return uco__error_null(-ESHUTDOWN);
+    task = uco__task_new(loop, options, fn, arg, &error);
+    if (task == NULL)
+        return uco__error_null(error);
+    task->file = file;
+    task->line = line;
+    parent = loop->scheduler.current;
+    if (options != NULL && options->eager && !uco__runtime_of(loop)->draining) {
+        if (task_join_tree(task, parent != NULL ? task_of_fiber(parent) : NULL))
+            uco__scheduler_start_eager(loop, &task->fiber);
+    } else {
+        uco__task_adopt(task, parent != NULL ? task_of_fiber(parent) : NULL);
+    }
+    return &task->future;
+}
+
+uco_task *
+uco_create_task_at(const char *file, int line, const uco_task_options *options, uco_fn *fn, void *arg)
+{
+    return task_create(file, line, options, fn, arg);
+}
+
+uco_task *
+(uco_create_task)(uco_fn *fn, void *arg)
+{
+    return task_create(NULL, 0, NULL, fn, arg);
+}
+
+uco_task *
+(uco_create_task_with)(const uco_task_options *options, uco_fn *fn, void *arg)
+{
+    return task_create(NULL, 0, options, fn, arg);
+}
+
+static void
+task_free_now(struct uco__task *task)
+{
+    if (task->name != task->short_name)
+        uco__free(task->name);
+    uco__free(task->http_error);
+    uco__future_done(&task->future);
+    uco__free(task);
+}
+
+static void
+task_report_unread(struct uco__task *task)
+{
+    intptr_t result = task->future.result;
+
+    uco__report(task->future.loop, &task->future,
+                "task '%s' (created at %s:%d) failed with %jd (%s), and nobody read its result", task->name,
+                task->file != NULL ? task->file : "?", task->line, (intmax_t) result, uco_strerror((int) result));
+}
+
+static void
+task_report_run(struct uco__ready *node)
+{
+    struct uco__task *task = UCO__CONTAINER(node, struct uco__task, adoption);
+
+    task_report_unread(task);
+    task_free_now(task);
+}
+
+/* The last reference is gone, so the task has ended (or was never adopted). In which thread, nobody knows; but reports belong
+ * to the loop's, while it lives. */
+void
+uco__task_free(struct uco_future *future)
+{
+    struct uco__task *task = uco__task_of(future);
+    struct uco_loop *loop = future->loop;
+    bool unread = uco__future_is_resolved(future) && future->result < 0 && future->result != -ECANCELED &&
+                  atomic_load_explicit(&future->read, memory_order_relaxed) == 0;
+
+    if (unread && atomic_load(&loop->runner) != uco__thread_self() && !uco__loop_stale(loop)) {
+        task->adoption.run = task_report_run;
+        if (uco__inbox_push(&loop->inbox, &task->adoption) == 0)
+            return;
+    }
+    if (unread)
+        task_report_unread(task);
+    task_free_now(task);
+}
+
+/* --- cancellation --- */
+
+void
+uco__task_interrupt(struct uco__task *task)
+{
+    if (task->phase == UCO__TASK_NEW && task->fiber.state == UCO__FIBER_READY)
+        task->fiber.ready.run = task_discard_run;
+    else if (task->phase == UCO__TASK_RUNNING)
+        uco__interrupt(&task->fiber, UCO__INTERRUPTED);
+}
+
+int
+uco__task_cancel(struct uco_future *future)
+{
+    struct uco__task *task = uco__task_of(future);
+    struct uco_loop *loop = future->loop;
+
+    if (uco__loop_stale(loop))
+        return uco__misuse(-ESTALE, "the task's loop was made before fork(): in the child it is dead");
+    if (uco__running == loop && atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self()) {
+        uco__scope_cancel_now(&task->root, UCO__SCOPE_CANCELLED);
+        return 0;
+    }
+    if (atomic_exchange(&task->cancelling, 1) != 0)
+        return 0;
+    uco_ref(future);
+    if (uco__inbox_push(&loop->inbox, &task->cancellation) < 0) {
+        atomic_store(&task->cancelling, 0);
+        uco_unref(future);
+        return -EALREADY; /* the loop has closed: no task of it is left */
+    }
+    return 0;
+}
+
+/* --- where suspending calls begin and end --- */
+
+struct uco__task *
+uco__task_current(int *error)
+{
+    struct uco_loop *loop = uco__loop_current(error);
+
+    if (UCO__UNLIKELY(loop == NULL))
+        return NULL;
+    if (UCO__UNLIKELY(loop->scheduler.current == NULL)) {
+        *error = -EPERM;
+        return NULL;
+    }
+    return task_of_fiber(loop->scheduler.current);
+}
+
+/* A call is cut short. */
+static void
+task_deliver(struct uco__task *task)
+{
+    uco__scope_delivered(task);
+    task->successes = 0;
+    if (++task->ignored == UCO__TASK_IGNORED_MAX)
+        uco__report(task->future.loop, &task->future,
+                    "task '%s' has ignored its cancellation %d times in a row: a loop that does not end on -ECANCELED?",
+                    uco__task_name(task), UCO__TASK_IGNORED_MAX);
+}
+
+static int
+checkpoint(struct uco__task *task, bool completing)
+{
+    if (!completing && UCO__UNLIKELY(uco__scope_cancelled(task))) {
+        uco__scheduler_yield(task->future.loop);
+        task_deliver(task);
+        return -ECANCELED;
+    }
+    if (UCO__LIKELY(++task->successes < UCO__TASK_SUCCESSES_MAX))
+        return 0;
+    task->successes = 0;
+    uco__scheduler_yield(task->future.loop);
+    if (!completing && uco__scope_cancelled(task)) {
+        task_deliver(task);
+        return -ECANCELED;
+    }
+    return 0;
+}
+
+int
+uco__checkpoint(void)
+{
+    int error;
+    struct uco__task *task = uco__task_current(&error);
+
+    if (UCO__UNLIKELY(task == NULL))
+        return uco__misuse(error, "a suspending function was called outside a coroutine");
+    return checkpoint(task, false);
+}
+
+int
+uco__checkpoint_completing(struct uco__task **task)
+{
+    int error;
+
+    *task = uco__task_current(&error);
+    if (UCO__UNLIKELY(*task == NULL))
+        return uco__misuse(error, "a suspending function was called outside a coroutine");
+    return checkpoint(*task, true);
+}
+
+intptr_t
+uco__task_park(struct uco__task *task, struct uco__wait *wait)
+{
+    intptr_t r = uco__park(wait);
+
+    task->successes = 0;
+    if (r == UCO__INTERRUPTED)
+        task_deliver(task);
+    return r;
+}
+
+/* --- small calls --- */
+
+int
+uco_yield(void)
+{
+    int r = uco__checkpoint();
+
+    if (r < 0)
+        return r;
+    uco__task_of(uco_current_task())->successes = 0;
+    uco__scheduler_yield(uco__running);
+    return 0;
+}
+
+struct sleeper {
+    struct uco__timer timer;
+    struct uco__wait wait;
+};
+
+static void
+sleeper_fire(struct uco__timer *timer)
+{
+    uco__wake(&UCO__CONTAINER(timer, struct sleeper, timer)->wait, 0);
+}
+
+static enum uco__abort
+sleeper_abort(struct uco__wait *wait)
+{
+    uco__timer_stop(uco__running, &UCO__CONTAINER(wait, struct sleeper, wait)->timer);
+    return UCO__UNLINKED;
+}
+
+int
+uco_sleep(double seconds)
+{
+    struct sleeper sleeper;
+    struct uco__task *task;
+    struct uco_loop *loop;
+    uint64_t deadline;
+    int r;
+
+    task = uco__task_current(&r);
+    if (task == NULL)
+        return uco__misuse(r, "uco_sleep: not in a coroutine");
+    if (isnan(seconds))
+        return uco__misuse(-EINVAL, "uco_sleep: the time is not a number");
+    if (seconds <= 0)
+        return uco_yield();
+    loop = task->future.loop;
+    deadline = uco__clock_after(uco__loop_now(loop), seconds);
+    r = checkpoint(task, false);
+    if (r < 0)
+        return r;
+    uco__wait_init(&sleeper.wait, "a sleep", sleeper_abort);
+    uco__timer_init(&sleeper.timer, sleeper_fire);
+    uco__timer_start(loop, &sleeper.timer, deadline);
+    return uco__task_park(task, &sleeper.wait) == 0 ? 0 : -ECANCELED;
+}
+
+int
+uco_detach(uco_task *t)
+{
+    struct uco__task *task;
+    int r;
+
+    if (t == NULL || t->kind != UCO__FUTURE_TASK || uco__future_is_resolved(t))
+        return uco__misuse(-EINVAL, "uco_detach: NULL, not a task, or finished");
+    r = uco__loop_check(t->loop);
+    if (r < 0)
+        return r;
+    task = uco__task_of(t);
+    uco__list_remove(&task->sibling);
+    uco__list_push_back(&uco__runtime_of(t->loop)->roots, &task->sibling);
+    if (task->parent != NULL && task->parent->child_wait != NULL && uco__list_empty(&task->parent->children))
+        uco__wake(task->parent->child_wait, 0);
+    task->parent = NULL;
+    return 0;
+}
+
+uco_task *
+uco_current_task(void)
+{
+    int error;
+    struct uco__task *task = uco__task_current(&error);
+
+    return task != NULL ? &task->future : NULL;
+}
+
+const char *
+uco__task_name(const struct uco__task *task)
+{
+    return task->name;
+}
+
+const char *
+uco_task_name(const uco_task *t)
+{
+    if (t == NULL || t->kind != UCO__FUTURE_TASK)
+        return uco__error_null(uco__misuse(-EINVAL, "uco_task_name: NULL, or not a task"));
+    return uco__task_name(uco__task_of(t));
+}
+
+uint64_t
+uco_task_id(const uco_task *t)
+{
+    return t != NULL && t->kind == UCO__FUTURE_TASK ? uco__task_of(t)->id : 0;
+}

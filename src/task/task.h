@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_TASK_TASK_H
+#define UCO_TASK_TASK_H
+
+/* A task: a fiber with a result, a place in the tree of tasks, and scopes. */
+
+#include "base/compiler.h"
+#include "base/list.h"
+#include "core/loop.h"
+#include "core/scheduler.h"
+#include "task/future.h"
+#include "task/scope.h"
+
+#define UCO__TASK_NAME_INLINE 32
+/* A task that ignores so many cancellations in a row is reported. */
+#define UCO__TASK_IGNORED_MAX 1000
+/* So many calls in a row may finish at once; then others get their turn. */
+#define UCO__TASK_SUCCESSES_MAX 64
+/* Seconds between two reports of tasks that ignore their cancellation. */
+#define UCO__TASK_REMIND 10.0
+
+enum uco__task_phase {
+    UCO__TASK_NEW,      /* its body has not begun */
+    UCO__TASK_RUNNING,
+    UCO__TASK_RETURNED, /* waits for its children */
+    UCO__TASK_ENDED,
+};
+
+struct uco__task {
+    struct uco_future future; /* first: a task is a future */
+    struct uco__fiber fiber;
+    uco_fn *fn;
+    void *arg;
+    void (*discard)(void *arg);
+    struct uco__task *parent;       /* NULL: the loop's */
+    struct uco__list sibling;       /* in the parent's children, or the loop's roots */
+    struct uco__list children;      /* that have not ended */
+    struct uco__wait *child_wait;   /* while it waits for its children */
+    struct uco__scope root;
+    struct uco__scope *scope;       /* the innermost open one */
+    struct uco__ready adoption;     /* into the loop, when another thread made it */
+    struct uco__ready cancellation; /* from another thread */
+    atomic_uint cancelling;         /* `cancellation` is on its way */
+    size_t stack_size;              /* rounded; 0 = the loop's */
+    enum uco__task_phase phase;
+    unsigned successes; /* calls in a row that did not suspend */
+    unsigned ignored;   /* cancellations in a row */
+    uint64_t id;
+    uint64_t search;    /* the last search for a cycle of waits that came by */
+    uint64_t target;    /* the last one that it was a target of */
+    struct uco__task *search_next;
+    const char *file;   /* where it was created; may be NULL */
+    int line;
+    void *http_error;   /* http/'s note on this task's last request, a uco__allocate()d block */
+    char *name;         /* short_name, or allocated */
+    char short_name[UCO__TASK_NAME_INLINE];
+};
+
+/* Results of uco__task_park() beside what the wait was woken with. */
+#define UCO__INTERRUPTED INTPTR_MIN
+#define UCO__REMINDED (INTPTR_MIN + 1)
+
+/* The calling task; NULL, and -EPERM or -ESTALE in *error. */
+UCO__EXPORT struct uco__task *uco__task_current(int *error);
+
+/* What each suspending call that is not a completing one begins with: 0, -EPERM, -ESTALE or -ECANCELED. */
+UCO__EXPORT int uco__checkpoint(void);
+/* The same for completing calls: they do not fail in a cancelled scope. */
+int uco__checkpoint_completing(struct uco__task **task);
+
+/* Parks the calling task; UCO__INTERRUPTED when its scope was cancelled: the caller then returns -ECANCELED. */
+UCO__EXPORT intptr_t uco__task_park(struct uco__task *task, struct uco__wait *wait);
+
+/* Any thread. 0. */
+int uco__task_cancel(struct uco_future *future);
+void uco__task_free(struct uco_future *future);
+/* Loop's thread. A scope of the task was cancelled: ends the wait that it is parked in, if any. */
+void uco__task_interrupt(struct uco__task *task);
+/* Reports the tasks in a list of siblings that do not end. */
+void uco__task_remind(struct uco_loop *loop, struct uco__list *siblings);
+
+/* For uco_run_coroutine_threadsafe() and the like: a task of the loop. Negative error in *error. */
+struct uco__task *uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg,
+                                int *error);
+/* Loop's thread: joins the tree and starts. */
+void uco__task_adopt(struct uco__task *task, struct uco__task *parent);
+
+UCO__EXPORT const char *uco__task_name(const struct uco__task *task);
+
+static inline struct uco__task *
+uco__task_of(const struct uco_future *future)
+{
+    return (struct uco__task *) (uintptr_t) future;
+}
+
+#endif

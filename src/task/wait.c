@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Waiting for futures: for one, and for many.
+ *
+ * 1. Each wait holds a reference to what it waits for.
+ * 2. News of a future that is resolved on the waiting loop's thread arrives at once; from other threads it is posted to the
+ *    loop. What has been posted must arrive before the waiting frame may go: an interruption then comes too late.
+ * 3. A completing call that is interrupted cancels what it waits for and goes on waiting, uninterruptibly.
+ *
+ * await has a version of its own, since it is what programs do most: one node in the frame, no counting.
+ */
+
+#include "base/system.h"
+#include "core/report.h"
+#include "task/future.h"
+#include "task/runtime.h"
+#include "task/task.h"
+
+#include <math.h>
+#include <uco/wait.h>
+
+#define NODES_INLINE 8          /* so many futures are waited for without an allocation */
+#define CYCLE_STEPS_MAX 1000    /* of a search for a cycle of waits */
+
+/* --- cycles --- */
+
+struct search {
+    uint64_t serial;
+    struct uco_loop *loop;
+    struct uco__task *pending; /* found, not looked at yet; linked by search_next */
+    unsigned steps;
+    bool found;
+};
+
+static void
+search_visit(struct search *search, struct uco__task *task)
+{
+    if (task == NULL || task->future.loop != search->loop || task->search == search->serial)
+        return;
+    task->search = search->serial;
+    if (task->target == search->serial)
+        search->found = true;
+    task->search_next = search->pending;
+    search->pending = task;
+}
+
+/* Those who cannot go on before this task has ended: its parent, and who awaits it. */
+static void
+search_expand(struct search *search, struct uco__task *task)
+{
+    search_visit(search, task->parent);
+    uco__mutex_lock(&task->future.mutex);
+    UCO__LIST_EACH(link, &task->future.waiters) {
+        const struct uco__waiter *waiter = UCO__CONTAINER(link, struct uco__waiter, link);
+
+        search_visit(search, waiter->task != NULL ? uco__task_of(waiter->task) : NULL);
+        if (search->found || ++search->steps > CYCLE_STEPS_MAX)
+            break;
+    }
+    uco__mutex_unlock(&task->future.mutex);
+}
+
+/* Would `task` wait in a circle if it waited for these? The search goes backwards, from the one who is about to wait: it
+ * mostly has few ancestors and nobody who awaits it, whereas what it waits for may have thousands of children. */
+static bool
+wait_closes_cycle(struct uco__task *task, uco_future *fs[], size_t n)
+{
+    struct uco__runtime *runtime = uco__runtime_of(task->future.loop);
+    struct search search = {.serial = ++runtime->searches, .loop = &runtime->loop};
+
+    for (size_t i = 0; i < n; i++) {
+        if (fs[i] != NULL && fs[i]->kind == UCO__FUTURE_TASK && fs[i]->loop == search.loop &&
+            !uco__future_is_resolved(fs[i]))
+            uco__task_of(fs[i])->target = search.serial;
+    }
+    search_visit(&search, task);
+    while (!search.found && search.pending != NULL && search.steps++ <= CYCLE_STEPS_MAX) {
+        struct uco__task *next = search.pending;
+
+        search.pending = next->search_next;
+        search_expand(&search, next);
+    }
+    return search.found;
+}
+
+/* --- one --- */
+
+struct single {
+    struct uco__waiter waiter;
+    struct uco__ready ready;
+    struct uco__wait wait;
+    struct uco_loop *loop;
+    uco_future *future;
+};
+
+static void
+single_arrive(struct uco__ready *node)
+{
+    uco__wake(&UCO__CONTAINER(node, struct single, ready)->wait, 0);
+}
+
+/* Whether the calling thread runs this loop now. */
+static bool
+loop_is_here(const struct uco_loop *loop)
+{
+    return uco__running == loop &&
+           atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self();
+}
+
+static void
+single_notify(struct uco__waiter *waiter, struct uco_future *future)
+{
+    struct single *single = UCO__CONTAINER(waiter, struct single, waiter);
+
+    (void) future;
+    if (loop_is_here(single->loop))
+        uco__wake(&single->wait, 0);
+    else
+        uco__inbox_push(&single->loop->inbox, &single->ready); /* not refused: a loop with a task is open */
+}
+
+static enum uco__abort
+single_abort(struct uco__wait *wait)
+{
+    struct single *single = UCO__CONTAINER(wait, struct single, wait);
+
+    return uco__future_remove_waiter(single->future, &single->waiter) ? UCO__UNLINKED : UCO__TOO_LATE;
+}
+
+static intptr_t
+await_pending(struct uco__task *task, uco_future *f)
+{
+    struct single single = {
+        .waiter = {.notify = single_notify, .task = &task->future},
+        .ready.run = single_arrive,
+        .loop = task->future.loop,
+        .future = f,
+    };
+    intptr_t r = 0;
+
+    uco_ref(f);
+    uco__wait_init(&single.wait, "a future", single_abort);
+    if (uco__future_add_waiter(f, &single.waiter))
+        r = uco__task_park(task, &single.wait);
+    r = r == UCO__INTERRUPTED ? -ECANCELED : uco__future_read(f);
+    uco_unref(f);
+    return r;
+}
+
+intptr_t
+uco_await(uco_future *f)
+{
+    int r = uco__checkpoint();
+    struct uco__task *task;
+
+    if (f == NULL && r != -EPERM && r != -ESTALE)
+        return -ENOMEM;
+    if (r < 0)
+        return r;
+    if (uco__future_is_resolved(f))
+        return uco__future_read(f);
+    task = uco__task_of(uco_current_task());
+    if (wait_closes_cycle(task, &f, 1))
+        return -EDEADLK;
+    return await_pending(task, f);
+}
+
+/* --- many --- */
+
+enum node_state { NODE_WAITING, NODE_POSTED, NODE_DONE };
+
+struct node {
+    struct uco__waiter waiter;
+    struct uco__ready ready;
+    struct many *many;
+    uco_future *future;
+    atomic_uint state; /* enum node_state; set to POSTED by the thread that resolves */
+};
+
+struct many {
+    struct uco_loop *loop;
+    struct uco__task *task;
+    struct uco__wait wait;
+    struct uco__timer timer;    /* the timeout */
+    struct uco__timer reminder; /* of those that ignore their cancellation */
+    bool timed_out;
+    bool any;          /* one is enough */
+    bool first_error;  /* one that failed is enough */
+    bool stopping;     /* they have been cancelled */
+    size_t n;
+    size_t pending;
+    ssize_t first;     /* the one that was done first; -1: none */
+    intptr_t error;    /* of the one that failed first; 0: none */
+    struct node *nodes;
+    struct node inline_nodes[NODES_INLINE];
+};
+
+static bool
+many_is_over(const struct many *many)
+{
+    return many->pending == 0 || (many->any && many->first >= 0) ||
+           (many->first_error && many->error < 0 && !many->stopping);
+}
+
+/* A future's news is here. */
+static void
+many_arrive(struct many *many, struct node *node)
+{
+    intptr_t result = node->future != NULL ? node->future->result : -ENOMEM;
+
+    atomic_store_explicit(&node->state, NODE_DONE, memory_order_relaxed);
+    many->pending--;
+    if (many->first < 0)
+        many->first = node - many->nodes;
+    if (many->error == 0 && result < 0)
+        many->error = result;
+}
+
+static void
+node_arrive(struct uco__ready *ready)
+{
+    struct node *node = UCO__CONTAINER(ready, struct node, ready);
+    struct many *many = node->many;
+
+    many_arrive(many, node);
+    if (many_is_over(many))
+        uco__wake(&many->wait, 0);
+}
+
+static void
+node_notify(struct uco__waiter *waiter, struct uco_future *future)
+{
+    struct node *node = UCO__CONTAINER(waiter, struct node, waiter);
+    struct uco_loop *loop = node->many->loop;
+
+    (void) future;
+    if (loop_is_here(loop)) {
+        node_arrive(&node->ready);
+        return;
+    }
+    /* Relaxed: the loop looks at it only after it failed to remove the waiter, under the mutex that is held here. */
+    atomic_store_explicit(&node->state, NODE_POSTED, memory_order_relaxed);
+    uco__inbox_push(&loop->inbox, &node->ready);
+}
+
+static void
+many_time_out(struct uco__timer *timer)
+{
+    struct many *many = UCO__CONTAINER(timer, struct many, timer);
+
+    many->timed_out = true;
+    uco__wake(&many->wait, 0);
+}
+
+static void
+many_remind(struct uco__timer *timer)
+{
+    uco__wake(&UCO__CONTAINER(timer, struct many, reminder)->wait, UCO__REMINDED);
+}
+
+/* The nodes stay as they are: whoever is interrupted deals with them. */
+static enum uco__abort
+many_abort(struct uco__wait *wait)
+{
+    (void) wait;
+    return UCO__UNLINKED;
+}
+
+/* Begins to wait; what is done already counts at once, in order. 0 or -ENOMEM. */
+static int
+many_begin(struct many *many, struct uco__task *task, uco_future *fs[], size_t n, bool blocks)
+{
+    many->loop = task->future.loop;
+    many->task = task;
+    many->n = n;
+    many->pending = n;
+    many->first = -1;
+    many->nodes = n <= NODES_INLINE ? many->inline_nodes : uco__allocate(n * sizeof *many->nodes);
+    if (many->nodes == NULL)
+        return -ENOMEM;
+    uco__wait_init(&many->wait, NULL, NULL);
+    uco__timer_init(&many->timer, many_time_out);
+    uco__timer_init(&many->reminder, many_remind);
+    many->reminder.background = true;
+    for (size_t i = 0; i < n; i++) {
+        struct node *node = &many->nodes[i];
+
+        *node = (struct node) {.many = many, .future = fs[i], .ready.run = node_arrive};
+        node->waiter.notify = node_notify;
+        node->waiter.task = blocks ? &task->future : NULL;
+        if (node->future == NULL) {
+            many_arrive(many, node);
+            continue;
+        }
+        uco_ref(node->future);
+        if (!uco__future_add_waiter(node->future, &node->waiter))
+            many_arrive(many, node);
+    }
+    return 0;
+}
+
+static bool
+many_takes_all(const struct many *many)
+{
+    for (size_t i = 0; i < many->n; i++) {
+        if (atomic_load_explicit(&many->nodes[i].state, memory_order_relaxed) == NODE_POSTED)
+            return false;
+    }
+    return true;
+}
+
+/* Stops waiting. What has been posted must still arrive: the next turn brings it, and nothing can keep it away. */
+static void
+many_end(struct many *many)
+{
+    uco__timer_stop(many->loop, &many->timer);
+    uco__timer_stop(many->loop, &many->reminder);
+    for (size_t i = 0; i < many->n; i++) {
+        if (many->nodes[i].future != NULL)
+            uco__future_remove_waiter(many->nodes[i].future, &many->nodes[i].waiter);
+    }
+    many->any = false;
+    many->first_error = false;
+    while (!many_takes_all(many))
+        uco__scheduler_yield(many->loop);
+    for (size_t i = 0; i < many->n; i++)
+        uco_unref(many->nodes[i].future);
+    if (many->nodes != many->inline_nodes)
+        uco__free(many->nodes);
+}
+
+/* One suspension: 0, or UCO__INTERRUPTED. */
+static intptr_t
+many_park(struct many *many, bool interruptible)
+{
+    uco__wait_init(&many->wait, "several futures", interruptible ? many_abort : NULL);
+    return uco__task_park(many->task, &many->wait);
+}
+
+static bool
+node_is_done(const struct node *node)
+{
+    return atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_DONE;
+}
+
+static void
+many_cancel(struct many *many)
+{
+    many->stopping = true;
+    for (size_t i = 0; i < many->n; i++) {
+        if (!node_is_done(&many->nodes[i]))
+            uco_cancel(many->nodes[i].future);
+    }
+}
+
+static void
+many_report(struct many *many)
+{
+    for (size_t i = 0; i < many->n; i++) {
+        uco_future *future = many->nodes[i].future;
+
+        if (!node_is_done(&many->nodes[i]) && future->kind == UCO__FUTURE_TASK)
+            uco__report(many->loop, future,
+                        "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its cancellation",
+                        uco__task_name(uco__task_of(future)));
+    }
+}
+
+/* Waits until all have ended. On the first error (where that is asked for), the timeout or the caller's cancellation, they
+ * are cancelled. Whether the caller was cancelled. */
+static bool
+many_complete(struct many *many)
+{
+    bool cancelled = uco__scope_cancelled(many->task);
+
+    if (cancelled && many->pending > 0)
+        uco__scope_delivered(many->task);
+    for (;;) {
+        if (!many->stopping && (cancelled || many->timed_out || many_is_over(many)) && many->pending > 0)
+            many_cancel(many);
+        if (many->pending == 0)
+            return cancelled;
+        if (many->stopping && !uco__timer_pending(&many->reminder))
+            uco__timer_start(many->loop, &many->reminder,
+                             uco__clock_after(uco__loop_now(many->loop), UCO__TASK_REMIND));
+        switch (many_park(many, !cancelled)) {
+        case UCO__INTERRUPTED:
+            cancelled = true;
+            break;
+        case UCO__REMINDED:
+            many_report(many);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+/* Without memory to wait for all at once, one after the other, so that none outlives the call. */
+static void
+complete_one_by_one(struct uco__task *task, uco_future *fs[], size_t n)
+{
+    struct many many = {0};
+
+    for (size_t i = 0; i < n; i++)
+        if (fs[i] != NULL)
+            uco_cancel(fs[i]);
+    for (size_t i = 0; i < n; i++) {
+        many.stopping = false;
+        many.timed_out = false;
+        many_begin(&many, task, &fs[i], 1, true);
+        many_complete(&many);
+        many_end(&many);
+    }
+}
+
+static void
+read_results(uco_future *fs[], size_t n, intptr_t results[])
+{
+    for (size_t i = 0; i < n; i++) {
+        intptr_t result = fs[i] != NULL ? uco__future_read(fs[i]) : -ENOMEM;
+
+        if (results != NULL)
+            results[i] = result;
+    }
+}
+
+static int
+gather(uco_future *fs[], size_t n, intptr_t results[], bool first_error)
+{
+    struct many many = {.first_error = first_error};
+    struct uco__task *task;
+    bool cancelled;
+    int r = uco__checkpoint_completing(&task);
+
+    if (r < 0)
+        return r;
+    if (n == 0)
+        return 0;
+    if (fs == NULL)
+        return uco__misuse(-EINVAL, "gather: the array is NULL");
+    if (wait_closes_cycle(task, fs, n))
+        return -EDEADLK;
+    r = many_begin(&many, task, fs, n, true);
+    if (r < 0) {
+        complete_one_by_one(task, fs, n);
+        read_results(fs, n, results);
+        return r;
+    }
+    cancelled = many_complete(&many);
+    read_results(fs, n, results);
+    many_end(&many);
+    if (cancelled)
+        uco__scope_delivered(task);
+    return cancelled ? -ECANCELED : first_error ? (int) many.error : 0;
+}
+
+int
+uco_gather(uco_future *fs[], size_t n, intptr_t results[])
+{
+    return gather(fs, n, results, true);
+}
+
+int
+uco_gather_all(uco_future *fs[], size_t n, intptr_t results[])
+{
+    return gather(fs, n, results, false);
+}
+
+/* Waits for one future to its end; *expired: the timeout cancelled it. */
+static intptr_t
+complete(struct uco__task *task, uco_future *f, double timeout, bool *expired)
+{
+    struct many many = {0};
+    intptr_t result;
+
+    many_begin(&many, task, &f, 1, true);
+    if (timeout <= 0)
+        many.timed_out = true;
+    else
+        uco__timer_start(many.loop, &many.timer, uco__clock_after(uco__loop_now(many.loop), timeout));
+    many_complete(&many);
+    *expired = many.timed_out && many.stopping;
+    result = uco__future_read(f);
+    many_end(&many);
+    return result;
+}
+
+intptr_t
+uco_join(uco_future *f)
+{
+    struct uco__task *task;
+    intptr_t result;
+    bool expired;
+    int r = uco__checkpoint_completing(&task);
+
+    if (r < 0)
+        return r;
+    if (f == NULL)
+        return -ENOMEM;
+    if (!uco__future_is_resolved(f)) {
+        if (wait_closes_cycle(task, &f, 1))
+            return -EDEADLK;
+        result = complete(task, f, UCO_FOREVER, &expired);
+    } else {
+        result = uco__future_read(f);
+    }
+    uco_unref(f);
+    return result;
+}
+
+intptr_t
+uco_wait_for(uco_future *f, double timeout)
+{
+    struct uco__task *task;
+    intptr_t result;
+    bool expired;
+    int r = uco__checkpoint_completing(&task);
+
+    if (r < 0)
+        return r;
+    if (isnan(timeout))
+        return uco__misuse(-EINVAL, "uco_wait_for: the time is not a number");
+    if (f == NULL)
+        return -ENOMEM;
+    if (wait_closes_cycle(task, &f, 1))
+        return -EDEADLK;
+    result = complete(task, f, timeout, &expired);
+    return expired && result == -ECANCELED ? -ETIMEDOUT : result;
+}
+
+/* wait_any and wait_all: 0 when it is over, whichever way that was asked for. */
+static int
+wait_many(struct many *many, struct uco__task *task, uco_future *fs[], size_t n, double timeout)
+{
+    intptr_t r = many_begin(many, task, fs, n, false);
+
+    if (r < 0)
+        return (int) r;
+    if (timeout <= 0)
+        many->timed_out = true;
+    else
+        uco__timer_start(many->loop, &many->timer, uco__clock_after(uco__loop_now(many->loop), timeout));
+    while (!many_is_over(many) && !many->timed_out && r == 0)
+        r = many_park(many, true);
+    /* What came with the timeout, in the same turn, counts as come. */
+    r = many_is_over(many) ? 0 : r < 0 ? -ECANCELED : -ETIMEDOUT;
+    many_end(many);
+    return (int) r;
+}
+
+static int
+wait_check(uco_future *fs[], size_t n, double timeout, struct uco__task **task)
+{
+    int error;
+    int r = uco__checkpoint();
+
+    if (r == -EPERM || r == -ESTALE)
+        return r;
+    if (isnan(timeout) || (fs == NULL && n > 0))
+        return uco__misuse(-EINVAL, "the array is NULL, or the time is not a number");
+    *task = uco__task_current(&error);
+    return r;
+}
+
+ssize_t
+uco_wait_any(uco_future *fs[], size_t n, double timeout)
+{
+    struct many many = {.any = true};
+    struct uco__task *task;
+    ssize_t first;
+    int r = wait_check(fs, n, timeout, &task);
+
+    if (r == -EPERM || r == -ESTALE || r == -EINVAL)
+        return r;
+    if (n == 0)
+        return uco__misuse(-EINVAL, "uco_wait_any: there is nothing to wait for");
+    if (r < 0)
+        return r;
+    r = wait_many(&many, task, fs, n, timeout);
+    first = many.first;
+    return r < 0 ? r : first;
+}
+
+int
+uco_wait_all(uco_future *fs[], size_t n, double timeout)
+{
+    struct many many = {0};
+    struct uco__task *task;
+    int r = wait_check(fs, n, timeout, &task);
+
+    return r < 0 ? r : wait_many(&many, task, fs, n, timeout);
+}
