@@ -42,6 +42,12 @@
 #define UCO__TSAN 0
 #endif
 
+/* clang's ThreadSanitizer keeps its own call stack also in functions that it does not instrument otherwise. */
+#if defined(__clang__)
+#define UCO__NO_SANITIZE                                                                            \
+    __attribute__((no_sanitize("address", "thread", "undefined"), disable_sanitizer_instrumentation))
+#else
 #define UCO__NO_SANITIZE __attribute__((no_sanitize("address", "thread", "undefined")))
+#endif
 
 #endif

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -218,6 +219,28 @@ uco__close(int fd)
     long r = UCO__SYSTEM(close, close(fd));
 
     return r == -EINTR ? 0 : (int) r;
+}
+
+bool
+uco__thread_is_only(void)
+{
+    FILE *file = fopen("/proc/self/stat", "re");
+    char text[512];
+    const char *fields;
+    size_t size;
+    long threads = 0;
+
+    if (file == NULL)
+        return false;
+    size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[size] = '\0';
+    /* The name, the second field, is in brackets and may hold anything; the number of threads is the twentieth. */
+    fields = strrchr(text, ')');
+    if (fields == NULL ||
+        sscanf(fields + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &threads) != 1)
+        return false;
+    return threads == 1;
 }
 
 void

@@ -60,6 +60,8 @@ void uco__doorbell_answer(int fd);
 /* This thread's CPU-independent identity, for ownership checks: an address that no other living thread has. */
 const void *uco__thread_self(void);
 bool uco__thread_is_main(void);
+/* Whether this process has no other thread; false where that cannot be told. */
+bool uco__thread_is_only(void);
 
 /* Installs a handler (once: SA_RESETHAND) where the signal has its default disposition; whether it did. */
 bool uco__signal_take(int signo, void (*handler)(int));

@@ -6,6 +6,8 @@
  * 1. A context with pc == NULL has never been entered: sp and bp are its stack's lowest address and size.
  * 2. Suspended by registers, sp, bp and pc are what the register switch loads. Suspended by ucontext, sp points to the
  *    ucontext_t in the suspended frame and pc is no address, only not NULL.
+ * 3. ThreadSanitizer has been told of the switch before any of this runs: a call that it saw here would be counted on the
+ *    wrong stack, so none of it is instrumented.
  */
 
 #include "core/context.h"
@@ -41,7 +43,7 @@ uco__context_init(struct uco__context *context, void *stack, size_t size, void (
 }
 
 /* Made only now, because a ucontext also holds the signal mask, and it is this moment's that the stack must begin with. */
-static void
+static UCO__NO_SANITIZE void
 context_make(ucontext_t *fresh, const struct uco__context *context)
 {
     getcontext(fresh);
@@ -51,7 +53,7 @@ context_make(ucontext_t *fresh, const struct uco__context *context)
     makecontext(fresh, context->entry, 0);
 }
 
-static UCO__NOINLINE void
+static UCO__NO_SANITIZE UCO__NOINLINE void
 context_switch_ucontext(struct uco__context *from, struct uco__context *to)
 {
     ucontext_t self, fresh;
@@ -70,7 +72,7 @@ context_switch_ucontext(struct uco__context *from, struct uco__context *to)
 
 /* Suspends into `from` as the register switch does, and enters `to` by setcontext. The two must be one asm statement: had
  * the compiler something between them, it could reuse what the suspended frame still needs. */
-static UCO__NOINLINE void
+static UCO__NO_SANITIZE UCO__NOINLINE void
 context_enter(struct uco__context *from, struct uco__context *to)
 {
     ucontext_t fresh;
@@ -121,7 +123,7 @@ context_enter(struct uco__context *from, struct uco__context *to)
 
 #endif
 
-void
+UCO__NO_SANITIZE void
 uco__context_switch_slow(struct uco__context *from, struct uco__context *to)
 {
 #if UCO__SWITCH_REGISTERS

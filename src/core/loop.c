@@ -231,12 +231,12 @@ uco__loop_check(const struct uco_loop *loop)
     if (loop == NULL)
         return uco__misuse(-EINVAL, "the loop is NULL");
     if (uco__loop_stale(loop))
-        return uco__misuse(-ESTALE, "the loop was made before fork(): in the child it is dead");
+        return uco__misuse_of(loop, -ESTALE, "the loop was made before fork(): in the child it is dead");
     if (atomic_load(&loop->closed))
         return -ESHUTDOWN;
     runner = atomic_load_explicit(&loop->runner, memory_order_acquire);
     if (runner != NULL && runner != uco__thread_self())
-        return uco__misuse(-EPERM, "the loop runs in another thread");
+        return uco__misuse_of(loop, -EPERM, "the loop runs in another thread");
     return 0;
 }
 
@@ -418,6 +418,15 @@ loop_spin(struct uco_loop *loop)
     return false;
 }
 
+/* Whether only other threads and signals could wake the loop. */
+static bool
+loop_is_stuck(struct uco_loop *loop)
+{
+    return loop->timers.wheel.count == loop->timers.background && loop->poller.waiting == 0 &&
+           loop->poller.watching == 0 && loop->wake_callback == NULL && atomic_load(&loop->busy) == 0 &&
+           uco__inbox_empty(&loop->inbox);
+}
+
 /* Nothing is ready: waits until something is. */
 static void
 loop_wait(struct uco_loop *loop)
@@ -426,6 +435,11 @@ loop_wait(struct uco_loop *loop)
 
     if (loop_settle(loop) || loop_spin(loop))
         return;
+    if (loop_is_stuck(loop)) {
+        loop->operations->stuck(loop);
+        if (loop_has_ready(loop))
+            return;
+    }
     timeout = loop_timeout(loop);
     if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) || atomic_load(&loop->woken))
         timeout = 0;

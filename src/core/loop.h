@@ -34,6 +34,7 @@ struct uco__settler {
 /* What the loop needs from above. */
 struct uco__loop_operations {
     void (*signalled)(struct uco_loop *loop); /* on the loop's thread, after uco_wake_from_signal() */
+    void (*stuck)(struct uco_loop *loop);     /* nothing of its own can ever wake it: no timer, fd or job is left */
     void (*orphaned)(struct uco_loop *loop);  /* the last handle is gone, and nobody closed it */
     void (*free)(struct uco_loop *loop);      /* the last reference is gone */
 };

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define FDS_FIRST 64
-#define STRAY_MAX 64 /* stray events in a row after which the set is made anew */
+#define STRAY_MAX 16 /* stray events in a row after which the set is made anew */
 
 #define READ_EVENTS (POLLIN | POLLPRI | POLLRDHUP)
 #define EDGE_EVENTS (POLLIN | POLLOUT | POLLPRI | POLLRDHUP)

@@ -56,7 +56,7 @@ current_name(void)
     return fiber != NULL ? fiber->operations->name(fiber) : NULL;
 }
 
-UCO__NORETURN static void
+UCO__NORETURN UCO__PRINTF(2, 0) __attribute__((nonnull(2))) static void
 die(const char *kind, const char *format, va_list arguments)
 {
     const char *name = current_name();
@@ -76,6 +76,17 @@ uco__misuse(int error, const char *format, ...)
     va_list arguments;
 
     if ((uco__running == NULL || !uco__running->options.debug) && !uco__debug_environment())
+        return error;
+    va_start(arguments, format);
+    die("misuse", format, arguments);
+}
+
+int
+uco__misuse_of(const uco_loop *loop, int error, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!loop->options.debug && !uco__debug_environment())
         return error;
     va_start(arguments, format);
     die("misuse", format, arguments);

@@ -15,6 +15,9 @@ UCO__EXPORT void uco__report(uco_loop *loop, uco_task *task, const char *format,
 /* The caller did something wrong: returns `error`; in debug mode prints the message and aborts instead. */
 UCO__EXPORT int uco__misuse(int error, const char *format, ...) UCO__PRINTF(2, 3);
 
+/* The same about a loop that may be another thread's: its debug mode counts. */
+int uco__misuse_of(const uco_loop *loop, int error, const char *format, ...) UCO__PRINTF(3, 4);
+
 /* An invariant of uco's is broken: prints the message and the current task, and aborts. */
 UCO__NORETURN void uco__panic(const char *format, ...) UCO__PRINTF(1, 2);
 

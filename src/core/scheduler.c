@@ -241,6 +241,15 @@ uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
         stack_switch(stack, to, true);
 }
 
+static UCO__COLD void
+report_unguarded(struct uco_loop *loop)
+{
+    loop->unguarded_reported = true;
+    uco__report(loop, NULL,
+                "the system gives no more guard pages: stacks are made without, and an overflow is seen only when the task "
+                "ends (uco_stats counts them; raising vm.max_map_count helps)");
+}
+
 /* Home: runs a fiber until home's turn comes again. */
 static void
 scheduler_resume(struct uco_loop *loop, struct uco__fiber *fiber)
@@ -254,6 +263,8 @@ scheduler_resume(struct uco_loop *loop, struct uco__fiber *fiber)
         fiber->operations->no_stack(fiber);
         return;
     }
+    if (UCO__UNLIKELY(loop->stacks.unguarded > 0 && !loop->unguarded_reported))
+        report_unguarded(loop);
     fiber->state = UCO__FIBER_RUNNING;
     scheduler->current = fiber;
     stack_switch(&scheduler->home, fiber->stack, false);

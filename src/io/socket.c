@@ -150,7 +150,9 @@ unix_is_stale(const struct sockaddr_un *addr, socklen_t len)
 
     if (addr->sun_path[0] == '\0' || lstat(addr->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
         return false;
-    fd = (int) UCO__SYSTEM(socket, socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    /* A datagram socket is refused by a stream listener (EPROTOTYPE), and by nobody at all in another way: so the one that
+     * may be there gets no connection to accept. */
+    fd = (int) UCO__SYSTEM(socket, socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd < 0)
         return false;
     r = (int) UCO__SYSTEM(connect, connect(fd, (const struct sockaddr *) addr, len));

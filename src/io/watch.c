@@ -67,41 +67,6 @@ watch_find(struct uco_loop *loop, int fd, enum uco__direction direction)
 }
 
 static int
-watch_add(uco_loop *loop, int fd, enum uco__direction direction, uco_callback *cb, void *arg)
-{
-    struct watch *watch;
-    int r;
-
-    if (loop == NULL || cb == NULL)
-        return uco__misuse(-EINVAL, "a watcher needs a loop and a callback");
-    r = uco__loop_check(loop);
-    if (r < 0)
-        return r;
-    if (loop->ending)
-        return -ESHUTDOWN;
-    watch = watch_find(loop, fd, direction);
-    if (watch == NULL) {
-        watch = uco__allocate(sizeof *watch);
-        if (watch == NULL)
-            return -ENOMEM;
-        watch->watcher.ready.run = watch_run;
-        watch->watcher.fd = fd;
-        watch->watcher.events = direction == UCO__READER ? POLLIN : POLLOUT;
-        watch->resource.close = watch_close;
-        watch->loop = loop;
-        r = uco__poller_watch(&loop->poller, &watch->watcher);
-        if (r < 0) {
-            uco__free(watch);
-            return r;
-        }
-        uco__loop_add_resource(loop, &watch->resource);
-    }
-    watch->callback = cb;
-    watch->arg = arg;
-    return 0;
-}
-
-static int
 watch_remove(uco_loop *loop, int fd, enum uco__direction direction)
 {
     struct watch *watch;
@@ -114,6 +79,51 @@ watch_remove(uco_loop *loop, int fd, enum uco__direction direction)
         return -ENOENT;
     uco__loop_remove_resource(loop, &watch->resource);
     watch_end(watch);
+    return 0;
+}
+
+static struct watch *
+watch_new(struct uco_loop *loop, int fd, enum uco__direction direction, uco_callback *cb, void *arg)
+{
+    struct watch *watch = uco__allocate(sizeof *watch);
+
+    if (watch == NULL)
+        return NULL;
+    watch->watcher.ready.run = watch_run;
+    watch->watcher.fd = fd;
+    watch->watcher.events = direction == UCO__READER ? POLLIN : POLLOUT;
+    watch->resource.close = watch_close;
+    watch->loop = loop;
+    watch->callback = cb;
+    watch->arg = arg;
+    return watch;
+}
+
+/* Replaces the whole watch, not only its callback: the old one may be due, for an fd that was closed since and whose number
+ * is another's now. */
+static int
+watch_add(uco_loop *loop, int fd, enum uco__direction direction, uco_callback *cb, void *arg)
+{
+    struct watch *watch;
+    int r;
+
+    if (loop == NULL || cb == NULL)
+        return uco__misuse(-EINVAL, "a watcher needs a loop and a callback");
+    r = uco__loop_check(loop);
+    if (r < 0)
+        return r;
+    if (loop->ending)
+        return -ESHUTDOWN;
+    watch = watch_new(loop, fd, direction, cb, arg);
+    if (watch == NULL)
+        return -ENOMEM;
+    watch_remove(loop, fd, direction);
+    r = uco__poller_watch(&loop->poller, &watch->watcher);
+    if (r < 0) {
+        uco__free(watch);
+        return r;
+    }
+    uco__loop_add_resource(loop, &watch->resource);
     return 0;
 }
 

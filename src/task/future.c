@@ -83,7 +83,59 @@ uco__future_remove_waiter(struct uco_future *future, struct uco__waiter *waiter)
     return linked;
 }
 
-/* --- the plain future's API --- */
+/* --- done callbacks --- */
+
+struct done_callback {
+    struct uco__waiter waiter;
+    struct uco__ready ready;
+    struct uco_loop *loop; /* held */
+    uco_callback *callback;
+    void *arg;
+};
+
+static void
+done_callback_free(struct done_callback *done)
+{
+    uco__loop_release(done->loop);
+    uco__free(done);
+}
+
+static void
+done_callback_run(struct uco__ready *node)
+{
+    struct done_callback *done = UCO__CONTAINER(node, struct done_callback, ready);
+    uco_callback *callback = done->loop->dropping ? NULL : done->callback;
+    void *arg = done->arg;
+
+    done_callback_free(done);
+    if (callback != NULL)
+        callback(arg);
+}
+
+static void
+done_callback_notify(struct uco__waiter *waiter, struct uco_future *future)
+{
+    struct done_callback *done = UCO__CONTAINER(waiter, struct done_callback, waiter);
+
+    (void) future;
+    if (uco__loop_post(done->loop, &done->ready) < 0)
+        done_callback_free(done); /* the loop has closed: nobody is left to call */
+}
+
+/* Nobody can resolve it any more, and nobody waits (who does holds a reference): only done callbacks may be left, which are
+ * never to be called. */
+static void
+plain_free(struct uco_future *future)
+{
+    struct uco__list *link;
+
+    while ((link = uco__list_pop_front(&future->waiters)) != NULL)
+        done_callback_free(UCO__CONTAINER(link, struct done_callback, waiter.link));
+    uco__future_done(future);
+    uco__free(future);
+}
+
+/* --- the future's API --- */
 
 uco_future *
 uco_future_new(void)
@@ -144,8 +196,7 @@ uco_unref(uco_future *f)
         uco__job_free(f);
         return;
     case UCO__FUTURE_PLAIN:
-        uco__future_done(f);
-        uco__free(f);
+        plain_free(f);
         return;
     }
     __builtin_unreachable();
@@ -176,44 +227,7 @@ uco_cancel(uco_future *f)
     __builtin_unreachable();
 }
 
-/* --- done callbacks --- */
-
-struct done_callback {
-    struct uco__waiter waiter;
-    struct uco__ready ready;
-    struct uco_loop *loop; /* held */
-    uco_callback *callback;
-    void *arg;
-};
-
-static void
-done_callback_free(struct done_callback *done)
-{
-    uco__loop_release(done->loop);
-    uco__free(done);
-}
-
-static void
-done_callback_run(struct uco__ready *node)
-{
-    struct done_callback *done = UCO__CONTAINER(node, struct done_callback, ready);
-    uco_callback *callback = done->loop->dropping ? NULL : done->callback;
-    void *arg = done->arg;
-
-    done_callback_free(done);
-    if (callback != NULL)
-        callback(arg);
-}
-
-static void
-done_callback_notify(struct uco__waiter *waiter, struct uco_future *future)
-{
-    struct done_callback *done = UCO__CONTAINER(waiter, struct done_callback, waiter);
-
-    (void) future;
-    if (uco__loop_post(done->loop, &done->ready) < 0)
-        done_callback_free(done); /* the loop has closed: nobody is left to call */
-}
+/* --- done callbacks' API --- */
 
 /* The loop that a callback added now will run on; NULL and the error if there is none. */
 static struct uco_loop *

@@ -45,7 +45,7 @@ struct worker {
     struct uco__pool *pool;
     pthread_t thread;
     struct job *job;
-    bool detached;
+    enum { WORKER_ATTACHED, WORKER_DETACHED, WORKER_JOINED } end; /* who frees it: see worker_end() */
 };
 
 struct uco__pool {
@@ -184,22 +184,28 @@ worker_end(void *arg)
     struct worker *worker = arg;
     struct uco__pool *pool = worker->pool;
     struct job *job = worker->job;
+    bool joined;
 
     pthread_mutex_lock(&pool->mutex);
     if (job != NULL) {
         job->state = JOB_ENDED;
         pool->running--;
+        if (worker->end == WORKER_ATTACHED)
+            pthread_detach(worker->thread);
+        worker->end = WORKER_DETACHED;
     }
     pool->threads--;
-    uco__list_remove(&worker->link);
-    if (job != NULL && !worker->detached)
-        pthread_detach(worker->thread); /* nobody joins one that ends of its own */
+    /* One that ends because the pool closes is joined and freed by uco__pool_close(), now or in a moment. */
+    joined = worker->end != WORKER_DETACHED;
+    if (!joined)
+        uco__list_remove(&worker->link);
     if (pool->queued > pool->idle && !pool->closing)
         worker_start(pool); /* on failure, the next submission tries again */
     pthread_mutex_unlock(&pool->mutex);
     if (job != NULL)
         job_end(job, -ECANCELED);
-    uco__free(worker);
+    if (!joined)
+        uco__free(worker);
     pool_release(pool);
 }
 
@@ -256,7 +262,7 @@ pool_attached(const struct uco__pool *pool)
     UCO__LIST_EACH(link, &pool->workers) {
         struct worker *worker = UCO__CONTAINER(link, struct worker, link);
 
-        if (!worker->detached)
+        if (worker->end == WORKER_ATTACHED)
             return worker;
     }
     return NULL;
@@ -283,15 +289,16 @@ uco__pool_close(struct uco__pool *pool)
     }
     pthread_cond_broadcast(&pool->work);
     while ((worker = pool_attached(pool)) != NULL) {
-        pthread_t thread = worker->thread;
-
-        worker->detached = true;
         if (worker->job != NULL) {
-            pthread_detach(thread);
+            worker->end = WORKER_DETACHED;
+            pthread_detach(worker->thread);
             continue;
         }
+        worker->end = WORKER_JOINED;
+        uco__list_remove(&worker->link);
         pthread_mutex_unlock(&pool->mutex);
-        pthread_join(thread, NULL);
+        pthread_join(worker->thread, NULL);
+        uco__free(worker);
         pthread_mutex_lock(&pool->mutex);
     }
     pthread_mutex_unlock(&pool->mutex);

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "task/deadlock.h"
 #include "task/pool.h"
 #include "task/runtime.h"
 #include "task/task.h"
@@ -108,7 +109,7 @@ runtime_orphaned(struct uco_loop *loop)
 {
     pthread_t thread;
 
-    uco__report(loop, NULL, "a loop's last reference was dropped without uco_loop_close(): it is closed now");
+    uco__runtime_of(loop)->orphaned = true;
     if (uco_loop_close(loop) == 0)
         return;
     if (pthread_create(&thread, NULL, runtime_close_elsewhere, loop) != 0)
@@ -118,9 +119,12 @@ runtime_orphaned(struct uco_loop *loop)
 
 static const struct uco__loop_operations runtime_operations = {
     .signalled = runtime_signalled,
+    .stuck = uco__deadlock_stuck,
     .orphaned = runtime_orphaned,
     .free = runtime_free,
 };
+
+static atomic_uint loop_numbers;
 
 struct uco_loop *
 uco__loop_new(const uco_loop_options *options, int *error)
@@ -136,6 +140,15 @@ uco__loop_new(const uco_loop_options *options, int *error)
         return NULL;
     }
     uco__list_init(&runtime->roots);
+    /* The first slots are there from the start: a scope can then be opened when memory has run out. */
+    if (!uco__scope_slots_grow(&runtime->scopes)) {
+        *error = -ENOMEM;
+        uco__loop_done(&runtime->loop);
+        uco__scope_slots_done(&runtime->scopes);
+        uco__free(runtime);
+        return NULL;
+    }
+    runtime->number = atomic_fetch_add_explicit(&loop_numbers, 1, memory_order_relaxed) + 1;
     return &runtime->loop;
 }
 
@@ -253,8 +266,11 @@ uco_run_with(const uco_loop_options *options, uco_fn *fn, void *arg)
     loop = uco__loop_new(options, &error);
     if (loop == NULL)
         return error;
+    uco__runtime_of(loop)->alone = true;
     interrupts_begin(&interrupts, loop);
     result = uco_loop_run_until_complete(loop, fn, arg);
+    if (uco__runtime_of(loop)->deadlocked)
+        result = -EDEADLK;
     uco_loop_close(loop);
     interrupts_end(&interrupts);
     uco_loop_unref(loop);
@@ -309,6 +325,7 @@ close_drain(struct uco__runtime *runtime)
 {
     struct uco_loop *loop = &runtime->loop;
     struct close_reminder reminder = {.ready.run = close_remind, .runtime = runtime};
+    uint64_t posts;
 
     runtime->draining = true;
     uco__timer_init(&reminder.timer, close_remind_fire);
@@ -317,11 +334,13 @@ close_drain(struct uco__runtime *runtime)
     /* A task that is cancelled does not end at once, so the list stays as it is. */
     UCO__LIST_EACH(link, &runtime->roots)
         uco_cancel(&UCO__CONTAINER(link, struct uco__task, sibling)->future);
+    /* A post may also be taken in by the middle of a turn. It has run for sure when a later turn has taken in none. */
     do {
         while (runtime->tasks > 0)
             uco__loop_run(loop);
+        posts = loop->posts;
         uco__loop_turn(loop);
-    } while (runtime->tasks > 0 || reminder.queued || !uco__inbox_empty(&loop->inbox));
+    } while (runtime->tasks > 0 || reminder.queued || loop->posts != posts);
     uco__timer_stop(loop, &reminder.timer);
 }
 
@@ -358,6 +377,8 @@ uco_loop_close(uco_loop *loop)
     if (!atomic_load(&loop->closed)) {
         runtime = uco__runtime_of(loop);
         atomic_store(&loop->closing, true);
+        if (runtime->orphaned)
+            uco__report(loop, NULL, "a loop's last reference was dropped without uco_loop_close(): it is closed now");
         close_drain(runtime);
         close_resources(loop, false);
         close_resources(loop, true);

@@ -7,8 +7,8 @@
  * 2. `effective` of a scope says whether it, or one outside of it up to the nearest shield, is cancelled; so the innermost's
  *    is the task's answer. It only ever turns true.
  * 3. `reach` is the earliest deadline among the same scopes, so that a checkpoint has one number to look at.
- * 4. A ticket is a slot's index plus one, below the number of uses of slots so far. A slot that is used again has another
- *    number, so an old ticket is recognised and no pointer into a dead frame exists.
+ * 4. A ticket is the loop's number and a slot's index, and the number of this use of the slot. A slot that is used again has
+ *    another number, so an old ticket is recognised and no pointer into a dead frame exists.
  *
  * Scopes were first thought of as structs in the user's frame. Then an early return leaves a pointer to it, in C an easy
  * mistake that nobody would find.
@@ -134,27 +134,35 @@ uco__scope_delivered(struct uco__task *task)
 
 /* --- slots and tickets --- */
 
+bool
+uco__scope_slots_grow(struct uco__scope_slots *slots)
+{
+    struct uco__scope **chunks =
+        uco__reallocate(slots->chunks, (slots->chunk_count + 1) * sizeof(struct uco__scope *));
+    struct uco__scope *chunk;
+
+    if (chunks == NULL)
+        return false;
+    slots->chunks = chunks;
+    chunk = uco__allocate(CHUNK_SLOTS * sizeof *chunk);
+    if (chunk == NULL)
+        return false;
+    for (size_t i = CHUNK_SLOTS; i-- > 0;) {
+        chunk[i].index = (uint32_t) (slots->chunk_count * CHUNK_SLOTS + i);
+        chunk[i].outer = slots->free;
+        slots->free = &chunk[i];
+    }
+    chunks[slots->chunk_count++] = chunk;
+    return true;
+}
+
 static struct uco__scope *
 slot_take(struct uco__scope_slots *slots)
 {
-    struct uco__scope **chunks;
-    struct uco__scope *chunk, *scope;
+    struct uco__scope *scope;
 
-    if (slots->free == NULL) {
-        chunks = uco__reallocate(slots->chunks, (slots->chunk_count + 1) * sizeof(struct uco__scope *));
-        if (chunks == NULL)
-            return NULL;
-        slots->chunks = chunks;
-        chunk = uco__allocate(CHUNK_SLOTS * sizeof *chunk);
-        if (chunk == NULL)
-            return NULL;
-        for (size_t i = CHUNK_SLOTS; i-- > 0;) {
-            chunk[i].index = (uint32_t) (slots->chunk_count * CHUNK_SLOTS + i);
-            chunk[i].outer = slots->free;
-            slots->free = &chunk[i];
-        }
-        chunks[slots->chunk_count++] = chunk;
-    }
+    if (slots->free == NULL && !uco__scope_slots_grow(slots))
+        return NULL;
     scope = slots->free;
     slots->free = scope->outer;
     scope->serial = ++slots->serial;
@@ -173,12 +181,13 @@ uco__scope_slots_done(struct uco__scope_slots *slots)
 
 /* The open scope that a ticket stands for, or NULL. */
 static struct uco__scope *
-slot_find(const struct uco__scope_slots *slots, const uco_scope *s)
+slot_find(const struct uco__runtime *runtime, const uco_scope *s)
 {
-    uint64_t index = s->ticket[0] - 1;
+    const struct uco__scope_slots *slots = &runtime->scopes;
+    uint32_t index = (uint32_t) s->ticket[0];
     struct uco__scope *scope;
 
-    if (s->ticket[0] == 0 || index / CHUNK_SLOTS >= slots->chunk_count)
+    if (s->ticket[0] >> 32 != runtime->number || index / CHUNK_SLOTS >= slots->chunk_count)
         return NULL;
     scope = &slots->chunks[index / CHUNK_SLOTS][index % CHUNK_SLOTS];
     return scope->task != NULL && scope->serial == s->ticket[1] ? scope : NULL;
@@ -240,7 +249,7 @@ scope_open(const char *file, int line, uco_scope *s, double timeout, bool shield
     scope->file = file;
     scope->line = line;
     scope_push(task, scope, timeout, shield);
-    s->ticket[0] = (uint64_t) scope->index + 1;
+    s->ticket[0] = (uint64_t) uco__runtime_of(task->future.loop)->number << 32 | scope->index;
     s->ticket[1] = scope->serial;
     return 0;
 }
@@ -282,7 +291,7 @@ uco_scope_close(uco_scope *s, intptr_t result)
     task = uco__task_current(&error);
     if (task == NULL)
         return uco__misuse(error, "uco_scope_close: not in a coroutine");
-    scope = slot_find(&uco__runtime_of(task->future.loop)->scopes, s);
+    scope = slot_find(uco__runtime_of(task->future.loop), s);
     if (scope == NULL || scope->task != task)
         return uco__misuse(-EINVAL, "uco_scope_close: not an open scope of this task");
     while (task->scope != scope)
@@ -306,7 +315,7 @@ scope_find(const uco_scope *s, struct uco__scope **scope)
     loop = uco__loop_current(&error);
     if (loop == NULL)
         return uco__misuse(error, "scopes are used on their loop's thread");
-    *scope = slot_find(&uco__runtime_of(loop)->scopes, s);
+    *scope = slot_find(uco__runtime_of(loop), s);
     return *scope != NULL ? 0 : uco__misuse(-EINVAL, "not an open scope of this loop");
 }
 

@@ -39,6 +39,8 @@ struct uco__scope_slots {
     uint64_t serial;
 };
 
+/* Makes some slots; false without memory. */
+bool uco__scope_slots_grow(struct uco__scope_slots *slots);
 void uco__scope_slots_done(struct uco__scope_slots *slots);
 
 /* A task's outermost scope. */

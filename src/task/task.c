@@ -16,17 +16,10 @@
 #include "core/report.h"
 #include "task/runtime.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 static atomic_uint_fast64_t task_ids;
-
-static struct uco__task *
-task_of_fiber(const struct uco__fiber *fiber)
-{
-    return UCO__CONTAINER((uintptr_t) fiber, struct uco__task, fiber);
-}
 
 /* --- the end of a task --- */
 
@@ -60,7 +53,7 @@ task_discard(struct uco__task *task, intptr_t result)
 static void
 task_discard_run(struct uco__ready *node)
 {
-    task_discard(task_of_fiber(UCO__CONTAINER(node, struct uco__fiber, ready)), -ECANCELED);
+    task_discard(uco__task_of_fiber(UCO__CONTAINER(node, struct uco__fiber, ready)), -ECANCELED);
 }
 
 void
@@ -129,7 +122,7 @@ task_result(struct uco__task *task, intptr_t result)
 static void
 task_body(struct uco__fiber *fiber)
 {
-    struct uco__task *task = task_of_fiber(fiber);
+    struct uco__task *task = uco__task_of_fiber(fiber);
     struct uco_loop *loop = task->future.loop;
     intptr_t result;
 
@@ -149,19 +142,19 @@ task_body(struct uco__fiber *fiber)
 static void
 task_no_stack(struct uco__fiber *fiber)
 {
-    task_discard(task_of_fiber(fiber), -ENOMEM);
+    task_discard(uco__task_of_fiber(fiber), -ENOMEM);
 }
 
 static uco_task *
 task_handle(struct uco__fiber *fiber)
 {
-    return &task_of_fiber(fiber)->future;
+    return &uco__task_of_fiber(fiber)->future;
 }
 
 static const char *
 task_fiber_name(const struct uco__fiber *fiber)
 {
-    return uco__task_name(task_of_fiber(fiber));
+    return uco__task_name(uco__task_of_fiber(fiber));
 }
 
 static const struct uco__fiber_operations task_operations = {
@@ -289,8 +282,9 @@ task_create(const char *file, int line, const uco_task_options *options, uco_fn 
     struct uco__task *task;
     int error;
 
-    if (fn == NULL)
-        return uco__error_null(uco__misuse(-EINVAL, "uco_create_task: the function is NULL"));
+    if (fn == NULL || (options != NULL && options->stack_size != 0 && uco__stack_size_round(options->stack_size) == 0))
+        return uco__error_null(
+            uco__misuse(-EINVAL, "uco_create_task: the function is NULL, or the stack size out of range"));
     loop = uco__loop_current(&error);
     if (loop == NULL)
         return uco__error_null(uco__misuse(error, "uco_create_task: outside a running loop"));
@@ -303,10 +297,10 @@ task_create(const char *file, int line, const uco_task_options *options, uco_fn 
     task->line = line;
     parent = loop->scheduler.current;
     if (options != NULL && options->eager && !uco__runtime_of(loop)->draining) {
-        if (task_join_tree(task, parent != NULL ? task_of_fiber(parent) : NULL))
+        if (task_join_tree(task, parent != NULL ? uco__task_of_fiber(parent) : NULL))
             uco__scheduler_start_eager(loop, &task->fiber);
     } else {
-        uco__task_adopt(task, parent != NULL ? task_of_fiber(parent) : NULL);
+        uco__task_adopt(task, parent != NULL ? uco__task_of_fiber(parent) : NULL);
     }
     return &task->future;
 }
@@ -412,144 +406,7 @@ uco__task_cancel(struct uco_future *future)
     return 0;
 }
 
-/* --- where suspending calls begin and end --- */
-
-struct uco__task *
-uco__task_current(int *error)
-{
-    struct uco_loop *loop = uco__loop_current(error);
-
-    if (UCO__UNLIKELY(loop == NULL))
-        return NULL;
-    if (UCO__UNLIKELY(loop->scheduler.current == NULL)) {
-        *error = -EPERM;
-        return NULL;
-    }
-    return task_of_fiber(loop->scheduler.current);
-}
-
-/* A call is cut short. */
-static void
-task_deliver(struct uco__task *task)
-{
-    uco__scope_delivered(task);
-    task->successes = 0;
-    if (++task->ignored == UCO__TASK_IGNORED_MAX)
-        uco__report(task->future.loop, &task->future,
-                    "task '%s' has ignored its cancellation %d times in a row: a loop that does not end on -ECANCELED?",
-                    uco__task_name(task), UCO__TASK_IGNORED_MAX);
-}
-
-static int
-checkpoint(struct uco__task *task, bool completing)
-{
-    if (!completing && UCO__UNLIKELY(uco__scope_cancelled(task))) {
-        uco__scheduler_yield(task->future.loop);
-        task_deliver(task);
-        return -ECANCELED;
-    }
-    if (UCO__LIKELY(++task->successes < UCO__TASK_SUCCESSES_MAX))
-        return 0;
-    task->successes = 0;
-    uco__scheduler_yield(task->future.loop);
-    if (!completing && uco__scope_cancelled(task)) {
-        task_deliver(task);
-        return -ECANCELED;
-    }
-    return 0;
-}
-
-int
-uco__checkpoint(void)
-{
-    int error;
-    struct uco__task *task = uco__task_current(&error);
-
-    if (UCO__UNLIKELY(task == NULL))
-        return uco__misuse(error, "a suspending function was called outside a coroutine");
-    return checkpoint(task, false);
-}
-
-int
-uco__checkpoint_completing(struct uco__task **task)
-{
-    int error;
-
-    *task = uco__task_current(&error);
-    if (UCO__UNLIKELY(*task == NULL))
-        return uco__misuse(error, "a suspending function was called outside a coroutine");
-    return checkpoint(*task, true);
-}
-
-intptr_t
-uco__task_park(struct uco__task *task, struct uco__wait *wait)
-{
-    intptr_t r = uco__park(wait);
-
-    task->successes = 0;
-    if (r == UCO__INTERRUPTED)
-        task_deliver(task);
-    return r;
-}
-
 /* --- small calls --- */
-
-int
-uco_yield(void)
-{
-    int r = uco__checkpoint();
-
-    if (r < 0)
-        return r;
-    uco__task_of(uco_current_task())->successes = 0;
-    uco__scheduler_yield(uco__running);
-    return 0;
-}
-
-struct sleeper {
-    struct uco__timer timer;
-    struct uco__wait wait;
-};
-
-static void
-sleeper_fire(struct uco__timer *timer)
-{
-    uco__wake(&UCO__CONTAINER(timer, struct sleeper, timer)->wait, 0);
-}
-
-static enum uco__abort
-sleeper_abort(struct uco__wait *wait)
-{
-    uco__timer_stop(uco__running, &UCO__CONTAINER(wait, struct sleeper, wait)->timer);
-    return UCO__UNLINKED;
-}
-
-int
-uco_sleep(double seconds)
-{
-    struct sleeper sleeper;
-    struct uco__task *task;
-    struct uco_loop *loop;
-    uint64_t deadline;
-    int r;
-
-    task = uco__task_current(&r);
-    if (task == NULL)
-        return uco__misuse(r, "uco_sleep: not in a coroutine");
-    if (isnan(seconds))
-        return uco__misuse(-EINVAL, "uco_sleep: the time is not a number");
-    if (seconds <= 0)
-        return uco_yield();
-    loop = task->future.loop;
-    deadline = uco__clock_after(uco__loop_now(loop), seconds);
-    r = checkpoint(task, false);
-    if (r < 0)
-        return r;
-    uco__wait_init(&sleeper.wait, "a sleep", sleeper_abort);
-    uco__timer_init(&sleeper.timer, sleeper_fire);
-    uco__timer_start(loop, &sleeper.timer, deadline);
-    return uco__task_park(task, &sleeper.wait) == 0 ? 0 : -ECANCELED;
-}
 
 int
 uco_detach(uco_task *t)
@@ -568,6 +425,8 @@ uco_detach(uco_task *t)
     if (task->parent != NULL && task->parent->child_wait != NULL && uco__list_empty(&task->parent->children))
         uco__wake(task->parent->child_wait, 0);
     task->parent = NULL;
+    if (uco__runtime_of(t->loop)->draining)
+        uco__task_cancel(t);
     return 0;
 }
 

@@ -88,6 +88,12 @@ void uco__task_adopt(struct uco__task *task, struct uco__task *parent);
 UCO__EXPORT const char *uco__task_name(const struct uco__task *task);
 
 static inline struct uco__task *
+uco__task_of_fiber(const struct uco__fiber *fiber)
+{
+    return UCO__CONTAINER((uintptr_t) fiber, struct uco__task, fiber);
+}
+
+static inline struct uco__task *
 uco__task_of(const struct uco_future *future)
 {
     return (struct uco__task *) (uintptr_t) future;

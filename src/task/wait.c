@@ -13,6 +13,7 @@
 
 #include "base/system.h"
 #include "core/report.h"
+#include "task/deadlock.h"
 #include "task/future.h"
 #include "task/runtime.h"
 #include "task/task.h"
@@ -20,69 +21,7 @@
 #include <math.h>
 #include <uco/wait.h>
 
-#define NODES_INLINE 8          /* so many futures are waited for without an allocation */
-#define CYCLE_STEPS_MAX 1000    /* of a search for a cycle of waits */
-
-/* --- cycles --- */
-
-struct search {
-    uint64_t serial;
-    struct uco_loop *loop;
-    struct uco__task *pending; /* found, not looked at yet; linked by search_next */
-    unsigned steps;
-    bool found;
-};
-
-static void
-search_visit(struct search *search, struct uco__task *task)
-{
-    if (task == NULL || task->future.loop != search->loop || task->search == search->serial)
-        return;
-    task->search = search->serial;
-    if (task->target == search->serial)
-        search->found = true;
-    task->search_next = search->pending;
-    search->pending = task;
-}
-
-/* Those who cannot go on before this task has ended: its parent, and who awaits it. */
-static void
-search_expand(struct search *search, struct uco__task *task)
-{
-    search_visit(search, task->parent);
-    uco__mutex_lock(&task->future.mutex);
-    UCO__LIST_EACH(link, &task->future.waiters) {
-        const struct uco__waiter *waiter = UCO__CONTAINER(link, struct uco__waiter, link);
-
-        search_visit(search, waiter->task != NULL ? uco__task_of(waiter->task) : NULL);
-        if (search->found || ++search->steps > CYCLE_STEPS_MAX)
-            break;
-    }
-    uco__mutex_unlock(&task->future.mutex);
-}
-
-/* Would `task` wait in a circle if it waited for these? The search goes backwards, from the one who is about to wait: it
- * mostly has few ancestors and nobody who awaits it, whereas what it waits for may have thousands of children. */
-static bool
-wait_closes_cycle(struct uco__task *task, uco_future *fs[], size_t n)
-{
-    struct uco__runtime *runtime = uco__runtime_of(task->future.loop);
-    struct search search = {.serial = ++runtime->searches, .loop = &runtime->loop};
-
-    for (size_t i = 0; i < n; i++) {
-        if (fs[i] != NULL && fs[i]->kind == UCO__FUTURE_TASK && fs[i]->loop == search.loop &&
-            !uco__future_is_resolved(fs[i]))
-            uco__task_of(fs[i])->target = search.serial;
-    }
-    search_visit(&search, task);
-    while (!search.found && search.pending != NULL && search.steps++ <= CYCLE_STEPS_MAX) {
-        struct uco__task *next = search.pending;
-
-        search.pending = next->search_next;
-        search_expand(&search, next);
-    }
-    return search.found;
-}
+#define NODES_INLINE 8 /* so many futures are waited for without an allocation */
 
 /* --- one --- */
 
@@ -161,7 +100,7 @@ uco_await(uco_future *f)
     if (uco__future_is_resolved(f))
         return uco__future_read(f);
     task = uco__task_of(uco_current_task());
-    if (wait_closes_cycle(task, &f, 1))
+    if (uco__deadlock_closes_cycle(task, &f, 1))
         return -EDEADLK;
     return await_pending(task, f);
 }
@@ -188,6 +127,7 @@ struct many {
     bool any;          /* one is enough */
     bool first_error;  /* one that failed is enough */
     bool stopping;     /* they have been cancelled */
+    bool expired;      /* because of the timeout */
     size_t n;
     size_t pending;
     ssize_t first;     /* the one that was done first; -1: none */
@@ -377,8 +317,10 @@ many_complete(struct many *many)
     if (cancelled && many->pending > 0)
         uco__scope_delivered(many->task);
     for (;;) {
-        if (!many->stopping && (cancelled || many->timed_out || many_is_over(many)) && many->pending > 0)
+        if (!many->stopping && (cancelled || many->timed_out || many_is_over(many)) && many->pending > 0) {
+            many->expired = !cancelled && many->timed_out;
             many_cancel(many);
+        }
         if (many->pending == 0)
             return cancelled;
         if (many->stopping && !uco__timer_pending(&many->reminder))
@@ -440,7 +382,7 @@ gather(uco_future *fs[], size_t n, intptr_t results[], bool first_error)
         return 0;
     if (fs == NULL)
         return uco__misuse(-EINVAL, "gather: the array is NULL");
-    if (wait_closes_cycle(task, fs, n))
+    if (uco__deadlock_closes_cycle(task, fs, n))
         return -EDEADLK;
     r = many_begin(&many, task, fs, n, true);
     if (r < 0) {
@@ -481,7 +423,7 @@ complete(struct uco__task *task, uco_future *f, double timeout, bool *expired)
     else
         uco__timer_start(many.loop, &many.timer, uco__clock_after(uco__loop_now(many.loop), timeout));
     many_complete(&many);
-    *expired = many.timed_out && many.stopping;
+    *expired = many.expired;
     result = uco__future_read(f);
     many_end(&many);
     return result;
@@ -500,7 +442,7 @@ uco_join(uco_future *f)
     if (f == NULL)
         return -ENOMEM;
     if (!uco__future_is_resolved(f)) {
-        if (wait_closes_cycle(task, &f, 1))
+        if (uco__deadlock_closes_cycle(task, &f, 1))
             return -EDEADLK;
         result = complete(task, f, UCO_FOREVER, &expired);
     } else {
@@ -524,7 +466,7 @@ uco_wait_for(uco_future *f, double timeout)
         return uco__misuse(-EINVAL, "uco_wait_for: the time is not a number");
     if (f == NULL)
         return -ENOMEM;
-    if (wait_closes_cycle(task, &f, 1))
+    if (uco__deadlock_closes_cycle(task, &f, 1))
         return -EDEADLK;
     result = complete(task, f, timeout, &expired);
     return expired && result == -ECANCELED ? -ETIMEDOUT : result;
@@ -545,7 +487,7 @@ wait_many(struct many *many, struct uco__task *task, uco_future *fs[], size_t n,
     while (!many_is_over(many) && !many->timed_out && r == 0)
         r = many_park(many, true);
     /* What came with the timeout, in the same turn, counts as come. */
-    r = many_is_over(many) ? 0 : r < 0 ? -ECANCELED : -ETIMEDOUT;
+    r = r == UCO__INTERRUPTED ? -ECANCELED : many_is_over(many) ? 0 : -ETIMEDOUT;
     many_end(many);
     return (int) r;
 }

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Where every suspending call begins and ends, and the two that do nothing else: yield and sleep.
+ *
+ * 1. A call that is not a completing one fails in a cancelled scope before it does anything, having let others run.
+ * 2. So many calls in a row may finish without suspending; the next lets others run first. A suspension begins a new row.
+ */
+
+#include "core/report.h"
+#include "task/task.h"
+
+#include <errno.h>
+#include <math.h>
+
+struct uco__task *
+uco__task_current(int *error)
+{
+    struct uco_loop *loop = uco__loop_current(error);
+
+    if (UCO__UNLIKELY(loop == NULL))
+        return NULL;
+    if (UCO__UNLIKELY(loop->scheduler.current == NULL)) {
+        *error = -EPERM;
+        return NULL;
+    }
+    return uco__task_of_fiber(loop->scheduler.current);
+}
+
+/* A call is cut short. */
+static void
+task_deliver(struct uco__task *task)
+{
+    uco__scope_delivered(task);
+    task->successes = 0;
+    if (++task->ignored == UCO__TASK_IGNORED_MAX)
+        uco__report(task->future.loop, &task->future,
+                    "task '%s' has ignored its cancellation %d times in a row: a loop that does not end on -ECANCELED?",
+                    uco__task_name(task), UCO__TASK_IGNORED_MAX);
+}
+
+static int
+checkpoint(struct uco__task *task, bool completing)
+{
+    if (!completing && UCO__UNLIKELY(uco__scope_cancelled(task))) {
+        uco__scheduler_yield(task->future.loop);
+        task_deliver(task);
+        return -ECANCELED;
+    }
+    task->ignored = 0;
+    if (UCO__LIKELY(++task->successes < UCO__TASK_SUCCESSES_MAX))
+        return 0;
+    task->successes = 0;
+    uco__scheduler_yield(task->future.loop);
+    if (!completing && uco__scope_cancelled(task)) {
+        task_deliver(task);
+        return -ECANCELED;
+    }
+    return 0;
+}
+
+int
+uco__checkpoint(void)
+{
+    int error;
+    struct uco__task *task = uco__task_current(&error);
+
+    if (UCO__UNLIKELY(task == NULL))
+        return uco__misuse(error, "a suspending function was called outside a coroutine");
+    return checkpoint(task, false);
+}
+
+int
+uco__checkpoint_completing(struct uco__task **task)
+{
+    int error;
+
+    *task = uco__task_current(&error);
+    if (UCO__UNLIKELY(*task == NULL))
+        return uco__misuse(error, "a suspending function was called outside a coroutine");
+    return checkpoint(*task, true);
+}
+
+intptr_t
+uco__task_park(struct uco__task *task, struct uco__wait *wait)
+{
+    intptr_t r = uco__park(wait);
+
+    task->successes = 0;
+    if (r == UCO__INTERRUPTED)
+        task_deliver(task);
+    return r;
+}
+
+/* --- yield and sleep --- */
+
+int
+uco_yield(void)
+{
+    int error;
+    struct uco__task *task = uco__task_current(&error);
+
+    if (UCO__UNLIKELY(task == NULL))
+        return uco__misuse(error, "uco_yield: not in a coroutine");
+    task->successes = 0; /* it is about to let others run, and need not do so twice */
+    error = checkpoint(task, false);
+    task->successes = 0;
+    if (error == 0)
+        uco__scheduler_yield(task->future.loop);
+    return error;
+}
+
+struct sleeper {
+    struct uco__timer timer;
+    struct uco__wait wait;
+};
+
+static void
+sleeper_fire(struct uco__timer *timer)
+{
+    uco__wake(&UCO__CONTAINER(timer, struct sleeper, timer)->wait, 0);
+}
+
+static enum uco__abort
+sleeper_abort(struct uco__wait *wait)
+{
+    uco__timer_stop(uco__running, &UCO__CONTAINER(wait, struct sleeper, wait)->timer);
+    return UCO__UNLINKED;
+}
+
+int
+uco_sleep(double seconds)
+{
+    struct sleeper sleeper;
+    struct uco__task *task;
+    struct uco_loop *loop;
+    uint64_t deadline;
+    int r;
+
+    task = uco__task_current(&r);
+    if (task == NULL)
+        return uco__misuse(r, "uco_sleep: not in a coroutine");
+    if (isnan(seconds))
+        return uco__misuse(-EINVAL, "uco_sleep: the time is not a number");
+    if (seconds <= 0)
+        return uco_yield();
+    loop = task->future.loop;
+    deadline = uco__clock_after(uco__loop_now(loop), seconds);
+    task->successes = 0; /* it is about to let others run */
+    r = checkpoint(task, false);
+    if (r < 0)
+        return r;
+    uco__wait_init(&sleeper.wait, "a sleep", sleeper_abort);
+    uco__timer_init(&sleeper.timer, sleeper_fire);
+    uco__timer_start(loop, &sleeper.timer, deadline);
+    return uco__task_park(task, &sleeper.wait) == 0 ? 0 : -ECANCELED;
+}
