@@ -7,7 +7,6 @@
  * exist only at the public border. UCO__NEVER is a deadline that never comes.
  */
 
-#include <math.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -29,12 +28,15 @@ uco__clock_real(void)
 static inline uint64_t
 uco__clock_from_seconds(double seconds)
 {
-    double ns;
+    double exact = seconds * 1e9;
+    uint64_t ns;
 
     if (seconds <= 0)
         return 0;
-    ns = ceil(seconds * 1e9);
-    return ns < 18446744073709549568.0 ? (uint64_t) ns : UCO__NEVER;
+    if (exact >= 18446744073709549568.0)
+        return UCO__NEVER;
+    ns = (uint64_t) exact;
+    return (double) ns < exact ? ns + 1 : ns; /* ceil(), which would need libm */
 }
 
 /* A division, not a multiplication by 1e-9: it is rounded right, so that 300,000,000 ns are exactly 0.3. */

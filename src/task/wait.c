@@ -510,7 +510,7 @@ ssize_t
 uco_wait_any(uco_future *fs[], size_t n, double timeout)
 {
     struct many many = {.any = true};
-    struct uco__task *task;
+    struct uco__task *task = NULL;
     ssize_t first;
     int r = wait_check(fs, n, timeout, &task);
 
@@ -529,7 +529,7 @@ int
 uco_wait_all(uco_future *fs[], size_t n, double timeout)
 {
     struct many many = {0};
-    struct uco__task *task;
+    struct uco__task *task = NULL;
     int r = wait_check(fs, n, timeout, &task);
 
     return r < 0 ? r : wait_many(&many, task, fs, n, timeout);
