@@ -35,8 +35,11 @@ uco__clock_from_seconds(double seconds)
         return 0;
     if (exact >= 18446744073709549568.0)
         return UCO__NEVER;
+    /* Not ceil(exact): the product is rounded, and 0.067 would get a nanosecond too many. */
     ns = (uint64_t) exact;
-    return (double) ns < exact ? ns + 1 : ns; /* ceil(), which would need libm */
+    while ((double) ns / 1e9 < seconds)
+        ns++;
+    return ns;
 }
 
 /* A division, not a multiplication by 1e-9: it is rounded right, so that 300,000,000 ns are exactly 0.3. */

@@ -148,12 +148,24 @@ uco_future_new(void)
     return future;
 }
 
+/* Whoever is woken may drop the last reference at once, while this thread still is in the middle of it. */
+static int
+plain_resolve(uco_future *f, intptr_t result)
+{
+    bool first;
+
+    uco_ref(f);
+    first = uco__future_resolve(f, result);
+    uco_unref(f);
+    return first ? 0 : -EALREADY;
+}
+
 int
 uco_future_set_result(uco_future *f, intptr_t result)
 {
     if (f == NULL || f->kind != UCO__FUTURE_PLAIN || !uco__future_result_valid(result))
         return uco__misuse(-EINVAL, "uco_future_set_result: NULL, a task, or a result below -%d", UCO_MAX_ERROR);
-    return uco__future_resolve(f, result) ? 0 : -EALREADY;
+    return plain_resolve(f, result);
 }
 
 bool
@@ -222,7 +234,7 @@ uco_cancel(uco_future *f)
     case UCO__FUTURE_JOB:
         return uco__job_cancel(f);
     case UCO__FUTURE_PLAIN:
-        return uco__future_resolve(f, -ECANCELED) ? 0 : -EALREADY;
+        return plain_resolve(f, -ECANCELED);
     }
     __builtin_unreachable();
 }

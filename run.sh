@@ -1,0 +1,242 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Installs what is missing (on Debian), builds uco, and runs the tour, the tests or the benchmarks.
+
+set -eu
+
+cd "$(dirname -- "$(readlink -f -- "$0")")"
+
+usage() {
+    cat <<'END'
+usage: ./run.sh COMMAND [ARGUMENT...]
+
+  tour               build the tour and run it
+  test [ARGUMENT...] build and run all tests; arguments go to `meson test`,
+                     as in: ./run.sh test --suite core
+  bench [NAME...]    build and run the benchmarks, all or those named
+  install [COMMAND]  only install what is missing for tour, test (unless told
+                     otherwise), bench or ci, which is what .ci/run uses
+  help               this text
+
+What is missing is installed by apt-get on Debian, as root or by sudo; on other
+systems its name is shown. Builds are kept in build/. With CI=true in the
+environment, warnings are errors.
+END
+}
+
+# Every package that anything here needs: by which command, its name on Debian 12, and what shows that it is there already,
+# from wherever it came. (Recommended packages are not installed: so gcc's libc6-dev and the cross compiler's stand here.)
+needs() {
+    cat <<'END'
+tour  gcc                    program   cc gcc clang
+tour  libc6-dev              package
+tour  meson                  meson
+tour  ninja-build            program   ninja
+tour  pkg-config             program   pkg-config
+tour  libcurl4-openssl-dev   module    libcurl >= 7.88
+test  g++                    program   c++ g++ clang++
+test  check                  module    check >= 0.15
+test  libsubunit-dev         module    libsubunit
+test  openssl                program   openssl
+ci    clang                  program   clang
+ci    libclang-rt-14-dev     package
+ci    valgrind               program   valgrind
+ci    gcc-aarch64-linux-gnu  program   aarch64-linux-gnu-gcc
+ci    libc6-dev-arm64-cross  package
+END
+}
+
+say() {
+    printf 'uco: %s\n' "$*" >&2
+}
+
+die() {
+    say "$@"
+    exit 1
+}
+
+# Runs a command with its output in a file, which is shown when it fails.
+quietly() {
+    log=$1
+    shift
+    "$@" >"$log" 2>&1 </dev/null || {
+        cat "$log" >&2
+        return 1
+    }
+}
+
+# Sets $meson to one that works and is new enough: a PATH may lead to one whose Python is gone.
+find_meson() {
+    for meson in meson /usr/bin/meson; do
+        version=$("$meson" --version 2>/dev/null) || continue
+        oldest=$(printf '%s\n' 1.0.1 "$version" | sort -V | head -n 1)
+        [ "$oldest" = 1.0.1 ] && return 0
+    done
+    return 1
+}
+
+# is_there PACKAGE KIND [NAME...]: programs of which one will do, or a module and its least version.
+is_there() {
+    package=$1
+    kind=$2
+    shift 2
+
+    case $kind in
+    meson)
+        find_meson
+        ;;
+    program)
+        for program in "$@"; do
+            command -v "$program" >/dev/null && return 0
+        done
+        return 1
+        ;;
+    module)
+        pkg-config --exists "$*" 2>/dev/null
+        ;;
+    package)
+        # Where there is no dpkg, nobody can tell: the build will.
+        ! command -v dpkg-query >/dev/null ||
+            dpkg-query -W -f "\${db:Status-Status}\n" "$package" 2>/dev/null | grep -qx installed
+        ;;
+    esac
+}
+
+missing_for() {
+    case $1 in
+    test) groups='tour test' ;;
+    ci) groups='tour test ci' ;;
+    *) groups=tour ;;
+    esac
+
+    needs | while read -r group package kind names; do
+        case " $groups " in
+        *" $group "*)
+            # shellcheck disable=SC2086  # several names
+            is_there "$package" "$kind" $names || printf '%s ' "$package"
+            ;;
+        esac
+    done
+}
+
+apt() {
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 "$@"
+}
+
+# A source that cannot be reached may not be the one that is needed, so the installation is tried all the same.
+apt_install() {
+    apt update || true
+    apt install --no-install-recommends "$@"
+}
+
+install_for() {
+    mkdir -p build
+
+    missing=$(missing_for "$1")
+    missing=${missing% }
+    [ -n "$missing" ] || return 0
+
+    grep -qx 'ID=debian' /etc/os-release 2>/dev/null ||
+        die "please install first what Debian 12 calls: $missing"
+    sudo=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "please install first, as root: apt-get install $missing"
+        sudo=sudo
+    fi
+
+    say "installing $missing"
+    # shellcheck disable=SC2086  # several packages
+    quietly build/install.log apt_install $missing || die "apt-get failed; its output is above"
+
+    hash -r
+    missing=$(missing_for "$1")
+    [ -z "$missing" ] || die "installed, but still not usable: $missing"
+}
+
+configure() {
+    directory=$1
+    shift
+
+    if [ -d "$directory" ]; then
+        "$meson" setup --reconfigure "$directory" "$@" >"$directory.log" 2>&1 </dev/null && return 0
+        # Made by another meson, or for a tree that has since moved.
+        rm -rf "$directory"
+    fi
+    quietly "$directory.log" "$meson" setup "$directory" "$@"
+}
+
+# build NAME [MESON OPTION...]: in build/NAME.
+build() {
+    name=$1
+    shift
+
+    find_meson
+    say "configuring build/$name"
+    configure "build/$name" -Dhttp=enabled "$@" || die "configuring failed; meson's output is above"
+    say "compiling build/$name"
+    quietly "build/$name.log" "$meson" compile -C "build/$name" || die "compiling failed; the output is above"
+}
+
+tour() {
+    install_for tour
+    build tour -Dbuildtype=release -Dtests=disabled
+    build/tour/examples/tour "$@"
+}
+
+run_tests() {
+    werror=false
+    [ "${CI:-}" = true ] && werror=true
+
+    install_for test
+    build test -Dtests=enabled -Dbench=$werror -Dwerror=$werror
+    say "testing"
+    "$meson" test -C build/test --no-rebuild --print-errorlogs "$@"
+}
+
+bench() {
+    status=0
+    ran=0
+
+    install_for bench
+    build release -Dbuildtype=release -Dtests=disabled -Dbench=true
+    for program in build/release/bench/*; do
+        if [ ! -f "$program" ] || [ ! -x "$program" ]; then
+            continue
+        fi
+        name=${program##*/}
+        case " ${*:-$name} " in
+        *" $name "*) ;;
+        *) continue ;;
+        esac
+        say "$name"
+        "$program" || status=$?
+        ran=$((ran + 1))
+    done
+    [ "$ran" -gt 0 ] || die "there is no such benchmark"
+    return "$status"
+}
+
+command=${1:-help}
+[ $# -eq 0 ] || shift
+
+case $command in
+tour) tour "$@" ;;
+test) run_tests "$@" ;;
+bench) bench "$@" ;;
+install)
+    case ${1:-test} in
+    tour | test | bench | ci) install_for "${1:-test}" ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+    ;;
+help | -h | --help) usage ;;
+*)
+    say "there is no command '$command'"
+    usage >&2
+    exit 2
+    ;;
+esac

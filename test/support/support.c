@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include "support.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#define THREADS_OF_ITS_OWN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#define THREADS_OF_ITS_OWN 1
+#elif __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+/* ThreadSanitizer starts one when a program starts its first. */
+#ifndef THREADS_OF_ITS_OWN
+#define THREADS_OF_ITS_OWN 0
+#endif
+
+bool
+under_sanitizer(void)
+{
+#ifdef SANITIZED
+    return true;
+#else
+    return getenv("UCO_TEST_VALGRIND") != NULL;
+#endif
+}
+
+int
+scaled(int full)
+{
+    if (!under_sanitizer())
+        return full;
+    return full > 20 ? full / 20 : 1;
+}
+
+static int
+count_entries(const char *path)
+{
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
+    int n = 0;
+
+    ck_assert_ptr_nonnull(directory);
+    while ((entry = readdir(directory)) != NULL)
+        n += entry->d_name[0] != '.';
+    closedir(directory);
+    return n;
+}
+
+int
+count_fds(void)
+{
+    return count_entries("/proc/self/fd") - 1; /* less the one that lists them */
+}
+
+int
+count_threads(void)
+{
+    return count_entries("/proc/self/task");
+}
+
+/* Before and after each test. Threads that were joined may still be listed for a moment, so their count is looked at
+ * again until it fits: a leaked one makes the test run into Check's timeout. */
+static int fds_before;
+static int threads_before;
+
+static void
+ledger_begin(void)
+{
+    fds_before = count_fds();
+    threads_before = count_threads();
+}
+
+static void
+ledger_end(void)
+{
+    uco_test_fail_off();
+    ck_assert_int_eq(count_fds(), fds_before);
+    while (!THREADS_OF_ITS_OWN && count_threads() != threads_before)
+        nanosleep(&(struct timespec) {.tv_nsec = 1000000}, NULL);
+}
+
+TCase *
+case_new(Suite *suite, const char *name)
+{
+    TCase *tcase = tcase_create(name);
+
+    tcase_add_checked_fixture(tcase, ledger_begin, ledger_end);
+    tcase_set_timeout(tcase, under_sanitizer() ? 120 : 20);
+    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+int
+suite_end(Suite *suite)
+{
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+intptr_t
+run_seeded(uint64_t seed, uco_fn *fn, void *arg)
+{
+    uco_loop_options options = {.clock = UCO_CLOCK_VIRTUAL, .seed = seed};
+
+    return uco_run_with(&options, fn, arg);
+}
+
+intptr_t
+run_virtual(uco_fn *fn, void *arg)
+{
+    return run_seeded(0, fn, arg);
+}
+
+intptr_t
+run_real(uco_fn *fn, void *arg)
+{
+    return uco_run(fn, arg);
+}
+
+static void
+report_collect(const char *message, uco_task *task, void *arg)
+{
+    struct reports *r = arg;
+    size_t used = strlen(r->all);
+
+    (void) task;
+    r->count++;
+    snprintf(r->last, sizeof r->last, "%s", message);
+    snprintf(r->all + used, sizeof r->all - used, "%s\n", message);
+}
+
+uco_loop_options
+reporting(struct reports *r)
+{
+    memset(r, 0, sizeof *r);
+    return (uco_loop_options) {
+        .clock = UCO_CLOCK_VIRTUAL,
+        .exception_handler = report_collect,
+        .exception_arg = r,
+    };
+}
+
+double
+real_time(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
+}
+
+intptr_t
+body_return(void *arg)
+{
+    return (intptr_t) arg;
+}
+
+intptr_t
+body_sleep_forever(void *arg)
+{
+    (void) arg;
+    return uco_sleep(UCO_FOREVER);
+}
+
+intptr_t
+body_sleep_1s(void *arg)
+{
+    int r = uco_sleep(1.0);
+
+    return r < 0 ? r : (intptr_t) arg;
+}
+
+void
+trace_add(struct trace *t, char letter)
+{
+    ck_assert_uint_lt(t->size, sizeof t->text - 1);
+    t->text[t->size++] = letter;
+    t->text[t->size] = '\0';
+}
