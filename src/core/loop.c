@@ -361,13 +361,22 @@ loop_wake_settlers(struct uco_loop *loop)
         uco__wake(UCO__CONTAINER(link, struct uco__settler, link)->wait, 0);
 }
 
+/* Whether a virtual clock is free to go on. The end of a job counts only once the loop is asleep for others (the job rings
+ * then): so this is asked again after that. */
+static bool
+loop_can_jump(struct uco_loop *loop)
+{
+    return loop->options.clock == UCO_CLOCK_VIRTUAL && atomic_load(&loop->busy) == 0 &&
+           loop->timers.wheel.count != loop->timers.background;
+}
+
 /* What comes before a wait: whoever asked for quiet has it now, and a virtual clock jumps. True if that made anything
  * ready. */
 static bool
 loop_settle(struct uco_loop *loop)
 {
     /* Looked at before the inbox: a job that ends posts first and is no longer counted then. */
-    bool busy = atomic_load(&loop->busy) != 0;
+    bool can_jump = loop_can_jump(loop);
     uint64_t next;
 
     if (loop->options.clock == UCO_CLOCK_REAL && uco__list_empty(&loop->settlers))
@@ -379,8 +388,7 @@ loop_settle(struct uco_loop *loop)
         loop_wake_settlers(loop);
         return true;
     }
-    if (loop->options.clock != UCO_CLOCK_VIRTUAL || busy ||
-        loop->timers.wheel.count == loop->timers.background)
+    if (!can_jump)
         return false;
     next = uco__wheel_next(&loop->timers.wheel);
     if (next > loop->virtual_now)
@@ -441,7 +449,8 @@ loop_wait(struct uco_loop *loop)
             return;
     }
     timeout = loop_timeout(loop);
-    if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) || atomic_load(&loop->woken))
+    if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) || atomic_load(&loop->woken) ||
+        loop_can_jump(loop))
         timeout = 0;
     loop_poll(loop, timeout);
     uco__inbox_awake(&loop->inbox);

@@ -8,9 +8,11 @@
  * 2. A transfer is in `adding`, `active` or `removing`, or not the driver's. It leaves in transfer_end() only, and its task
  *    is woken after that: until then curl may use its memory.
  * 3. A socket is known here from its opening to its closing, so that the callback which is to watch it needs no memory.
- * 4. A socket that curl no longer wants watched stays watched for some turns: between two requests on one connection curl
- *    lets go of it and wants it again at once. Then it is taken off, so that an idle connection keeps no loop waiting.
- * 5. What stands in the loop's run queue is freed when its turn comes, not before.
+ * 4. A connection that curl no longer wants watched stays watched for some turns: between two requests curl lets go of it
+ *    and wants it again at once. Then it is taken off, so that an idle connection keeps no loop waiting.
+ * 5. libcurl 7.88 closes a socket that has not become a connection (also within the TLS handshake) without a word, before it
+ *    says that it is not to be watched. So such a one is taken off at once, and a number that comes again is a new socket.
+ * 6. What stands in the loop's run queue is freed when its turn comes, not before.
  *
  * Each client has a driver, with a multi handle of its own. One for each loop was tried first on paper: then a client that is
  * closed cannot close its connections, since nothing takes them out of a multi handle's cache.
@@ -38,7 +40,8 @@ struct uco__http_socket {
     struct uco__http_driver *driver; /* NULL: closed, and freed when its turn in the run queue comes */
     short wanted; /* by curl: POLLIN, POLLOUT */
     short seen;   /* to be told to curl */
-    bool ours;    /* opened and closed by our callbacks; else one of curl's inner ones, known while it is watched */
+    bool ours;        /* opened by our callback; else one of curl's inner ones, known while it is watched */
+    bool established; /* closed by our callback */
     bool watching;
 };
 
@@ -170,6 +173,10 @@ socket_relax(struct uco__http_socket *socket)
         socket_free(socket);
         return;
     }
+    if (!socket->established) {
+        socket_unwatch(socket);
+        return;
+    }
     if (socket->watching && uco__list_empty(&socket->idle))
         uco__list_push_back(&driver->idle, &socket->idle);
     driver->sweep = SWEEP_TURNS;
@@ -203,12 +210,14 @@ curl_watches(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
             socket_relax(socket);
         return 0;
     }
+    transfer = transfer_of(easy);
     if (socket == NULL)
         socket = socket_new(driver, fd, false);
-    if (socket != NULL)
+    if (socket != NULL) {
+        socket->established |= transfer != NULL && transfer->connected;
         r = socket_watch(socket, (short) ((what & CURL_POLL_IN ? POLLIN : 0) | (what & CURL_POLL_OUT ? POLLOUT : 0)));
-    transfer = r < 0 ? transfer_of(easy) : NULL;
-    if (transfer != NULL)
+    }
+    if (r < 0 && transfer != NULL)
         uco__http_transfer_fail(transfer, r);
     return 0;
 }
@@ -239,25 +248,6 @@ curl_sets_timer(CURLM *multi, long timeout, void *arg)
     return 0;
 }
 
-static curl_socket_t
-curl_opens(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct uco__http_transfer *transfer = arg;
-    int fd;
-
-    (void) purpose;
-    fd = (int) uco__system_result(
-        socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol));
-    if (fd >= 0 && socket_new(transfer->driver, fd, true) == NULL) {
-        close(fd);
-        fd = -ENOMEM;
-    }
-    /* Another of the host's addresses may do better. */
-    transfer->opened |= fd >= 0;
-    transfer->socket_error = transfer->opened ? 0 : fd;
-    return fd >= 0 ? fd : CURL_SOCKET_BAD;
-}
-
 static int
 curl_closes(void *arg, curl_socket_t fd)
 {
@@ -266,6 +256,55 @@ curl_closes(void *arg, curl_socket_t fd)
     if (socket != NULL)
         socket_free(socket);
     return close(fd);
+}
+
+/* What curl opens has the number of one that it has closed without a word, and wants watched: it takes the new one for the
+ * old one, and will not say so again. */
+static int
+socket_replace(struct uco__http_driver *driver, curl_socket_t fd)
+{
+    struct uco__http_socket *socket = socket_find(driver, fd);
+    short wanted = socket != NULL ? socket->wanted : 0;
+
+    if (socket != NULL)
+        socket_free(socket);
+    socket = socket_new(driver, fd, true);
+    if (socket == NULL)
+        return -ENOMEM;
+    return wanted != 0 ? socket_watch(socket, wanted) : 0;
+}
+
+static curl_socket_t
+curl_opens(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct uco__http_transfer *transfer = arg;
+    int fd, r;
+
+    (void) purpose;
+    fd = (int) uco__system_result(
+        socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol));
+    r = fd >= 0 ? socket_replace(transfer->driver, fd) : fd;
+    if (r < 0 && fd >= 0)
+        curl_closes(transfer->driver, fd);
+    /* Another of the host's addresses may do better. */
+    transfer->connected = false;
+    transfer->opened |= r == 0;
+    transfer->socket_error = transfer->opened ? 0 : r;
+    return r == 0 ? fd : CURL_SOCKET_BAD;
+}
+
+static int
+curl_connected(void *arg, char *peer, char *own, int peer_port, int own_port)
+{
+    struct uco__http_transfer *transfer = arg;
+
+    (void) peer;
+    (void) own;
+    (void) peer_port;
+    (void) own_port;
+    transfer->connected = true;
+    transfer->begun(transfer);
+    return CURL_PREREQFUNC_OK;
 }
 
 CURLcode
@@ -277,6 +316,8 @@ uco__http_driver_prepare(struct uco__http_driver *driver, CURL *easy)
         code = curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, curl_closes);
     if (code == CURLE_OK)
         code = curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, driver);
+    if (code == CURLE_OK)
+        code = curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, curl_connected);
     return code;
 }
 
@@ -334,9 +375,11 @@ uco__http_driver_perform(struct uco__http_driver *driver, struct uco__task *task
     transfer->cancelled = false;
     transfer->in_multi = false;
     transfer->opened = false;
+    transfer->connected = false;
     r = uco__checkpoint();
     if (r == 0 && (curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer) != CURLE_OK ||
-                   curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, transfer) != CURLE_OK))
+                   curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, transfer) != CURLE_OK ||
+                   curl_easy_setopt(transfer->easy, CURLOPT_PREREQDATA, transfer) != CURLE_OK))
         r = -ENOMEM;
     if (r < 0) {
         transfer->ended(transfer);
@@ -381,12 +424,14 @@ driver_add(struct uco__http_driver *driver)
     return count;
 }
 
-/* curl has no memory to keep its books, so a transfer it has may never be heard of again. */
+/* curl had no memory for its books. A transfer may then never be heard of again, and in 7.88 the multi handle is left in a
+ * state in which it crashes later: all it has is ended, and another takes its place. */
 static void
 driver_check(struct uco__http_driver *driver, CURLMcode code)
 {
     if (code == CURLM_OK)
         return;
+    driver->broken = true;
     while (!uco__list_empty(&driver->active))
         uco__http_transfer_fail(transfer_of_link(driver->active.next), -ENOMEM);
 }
@@ -411,7 +456,7 @@ driver_dispatch(struct uco__http_driver *driver, unsigned most)
     struct uco__list *link;
     int running;
 
-    while (most-- > 0 && (link = uco__list_pop_front(&driver->events)) != NULL) {
+    while (most-- > 0 && !driver->broken && (link = uco__list_pop_front(&driver->events)) != NULL) {
         struct uco__http_socket *socket = UCO__CONTAINER(link, struct uco__http_socket, link);
         int news = socket_news(socket);
 
@@ -461,6 +506,36 @@ driver_sweep(struct uco__http_driver *driver)
         socket_unwatch(UCO__CONTAINER(driver->idle.next, struct uco__http_socket, idle));
 }
 
+static CURLM *
+multi_new(struct uco__http_driver *driver)
+{
+    CURLM *multi = curl_multi_init();
+
+    if (multi == NULL)
+        return NULL;
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, curl_watches);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, driver);
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, curl_sets_timer);
+    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, driver);
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, driver->connections);
+    return multi;
+}
+
+/* Takes what is broken out of use; false, and nothing can be added, while there is no memory for another. */
+static bool
+driver_repair(struct uco__http_driver *driver)
+{
+    CURLM *multi = driver->broken ? multi_new(driver) : driver->multi;
+
+    if (multi == NULL)
+        return false;
+    if (driver->broken)
+        curl_multi_cleanup(driver->multi);
+    driver->multi = multi;
+    driver->broken = false;
+    return true;
+}
+
 static void
 driver_run(struct uco__ready *node)
 {
@@ -474,9 +549,14 @@ driver_run(struct uco__ready *node)
         return;
     }
     driver_remove(driver);
+    if (!driver_repair(driver)) {
+        while (!uco__list_empty(&driver->adding))
+            uco__http_transfer_fail(transfer_of_link(driver->adding.next), -ENOMEM);
+        return;
+    }
     added = driver_add(driver);
     driver_dispatch(driver, EVENTS_MAX - added);
-    if (driver->expired)
+    if (driver->expired && !driver->broken)
         driver_expire(driver);
     driver_collect(driver);
     driver_sweep(driver);
@@ -490,23 +570,15 @@ driver_run(struct uco__ready *node)
 int
 uco__http_driver_init(struct uco__http_driver *driver, struct uco_loop *loop, size_t connections)
 {
-    CURLM *multi = curl_multi_init();
-
-    if (multi == NULL)
-        return -ENOMEM;
-    *driver = (struct uco__http_driver) {.loop = loop, .multi = multi, .ready.run = driver_run};
+    *driver = (struct uco__http_driver) {.loop = loop, .connections = (long) connections, .ready.run = driver_run};
     uco__timer_init(&driver->timer, driver_fire);
     uco__list_init(&driver->adding);
     uco__list_init(&driver->active);
     uco__list_init(&driver->removing);
     uco__list_init(&driver->events);
     uco__list_init(&driver->idle);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, curl_watches);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, driver);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, curl_sets_timer);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, driver);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) connections);
-    return 0;
+    driver->multi = multi_new(driver);
+    return driver->multi != NULL ? 0 : -ENOMEM;
 }
 
 void

@@ -23,6 +23,8 @@ struct uco__http_socket;
 struct uco__http_driver {
     struct uco_loop *loop;
     CURLM *multi;
+    long connections; /* that curl keeps */
+    bool broken;      /* the multi handle is to be replaced */
     struct uco__ready ready;
     bool queued;                  /* `ready` is in the run queue */
     bool expired;                 /* curl's time has come */
@@ -45,6 +47,8 @@ struct uco__http_transfer {
     struct uco__http_driver *driver;
     struct uco__wait wait;
     CURL *easy;
+    /* The connection stands, and the request is about to be sent; in one of curl's callbacks. */
+    void (*begun)(struct uco__http_transfer *transfer);
     /* It has been taken out, and nobody waits for it any more: on the loop's stack, or on the task's if it never began.
      * Called once. */
     void (*ended)(struct uco__http_transfer *transfer);
@@ -53,7 +57,8 @@ struct uco__http_transfer {
     int socket_error; /* why not one socket could be opened for it; 0 */
     bool cancelled;
     bool in_multi;
-    bool opened; /* a socket */
+    bool opened;    /* a socket */
+    bool connected; /* its connection stands, TLS included */
 };
 
 /* 0 or -ENOMEM. */
@@ -66,7 +71,7 @@ void uco__http_driver_done(struct uco__http_driver *driver);
 /* What an easy handle needs to know of the driver: once, and for each transfer. */
 CURLcode uco__http_driver_prepare(struct uco__http_driver *driver, CURL *easy);
 
-/* Suspends until the transfer, of which `easy` and `ended` are set, is over: 0, and `code` is curl's result; or what it was
+/* Suspends until the transfer, of which `easy`, `begun` and `ended` are set, is over: 0, and `code` is curl's result; or what it was
  * ended with: -ECANCELED, or uco__http_transfer_fail()'s error. */
 int uco__http_driver_perform(struct uco__http_driver *driver, struct uco__task *task,
                              struct uco__http_transfer *transfer);

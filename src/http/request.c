@@ -35,6 +35,7 @@ struct request {
     struct uco__http_host *permit;       /* NULL: none is held */
     struct uco__timer silence;           /* read_timeout */
     uint64_t heard;                      /* when something was received last; loop's clock */
+    long old_error;                      /* what curl remembers from before the connection stood */
     struct uco__http_response *response;
     char *url;                           /* of the present hop */
     struct uco__http_origin origin;      /* of the present hop */
@@ -62,9 +63,10 @@ system_error(const struct request *request, CURL *easy, int otherwise)
     if (request->transfer.socket_error < 0)
         return request->transfer.socket_error;
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
-    if (error > 0 && error <= UCO_MAX_ERROR && error != EINPROGRESS && error != EAGAIN && error != EINTR)
-        return (int) -error;
-    return otherwise;
+    if (error == request->old_error || error <= 0 || error > UCO_MAX_ERROR || error == EINPROGRESS ||
+        error == EAGAIN || error == EINTR)
+        return otherwise;
+    return (int) -error;
 }
 
 static int
@@ -153,22 +155,18 @@ silence_fire(struct uco__timer *timer)
     uco__http_transfer_fail(&request->transfer, -ETIMEDOUT);
 }
 
-/* The connection stands, and the request is about to be sent: from now on something is to be heard. */
-static int
-curl_sends(void *arg, char *peer, char *own, int peer_port, int own_port)
+/* From now on something is to be heard. */
+static void
+request_begun(struct uco__http_transfer *transfer)
 {
-    struct request *request = arg;
+    struct request *request = UCO__CONTAINER(transfer, struct request, transfer);
     struct uco_loop *loop = request->client->loop;
 
-    (void) peer;
-    (void) own;
-    (void) peer_port;
-    (void) own_port;
+    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &request->old_error);
     request->heard = uco__loop_now(loop);
     uco__timer_stop(loop, &request->silence);
     uco__timer_start(loop, &request->silence,
                      uco__clock_after(request->heard, request->client->options.read_timeout));
-    return CURL_PREREQFUNC_OK;
 }
 
 static size_t
@@ -236,8 +234,6 @@ easy_setup(struct request *request, CURL *easy, struct curl_slist *resolve)
     /* Only where a connection may carry several: a plain one would make the others wait for the first one's answer. */
     UCO__HTTP_SET(code, easy, CURLOPT_PIPEWAIT, (long) http2);
     UCO__HTTP_SET(code, easy, CURLOPT_ERRORBUFFER, request->words);
-    UCO__HTTP_SET(code, easy, CURLOPT_PREREQFUNCTION, curl_sends);
-    UCO__HTTP_SET(code, easy, CURLOPT_PREREQDATA, request);
     UCO__HTTP_SET(code, easy, CURLOPT_HEADERFUNCTION, curl_receives_header);
     UCO__HTTP_SET(code, easy, CURLOPT_HEADERDATA, request);
     UCO__HTTP_SET(code, easy, CURLOPT_WRITEFUNCTION, curl_receives_body);
@@ -245,12 +241,20 @@ easy_setup(struct request *request, CURL *easy, struct curl_slist *resolve)
     return code == CURLE_OK ? 0 : -ENOMEM;
 }
 
-/* What points into the request's frame, which is about to go. */
+/* Gives it back without what points into the request's frame, which is about to go. curl forgets no error of the system's, and
+ * would tell it again in another request that fails for another reason. */
 static void
-easy_forget(CURL *easy)
+easy_give(struct uco_http_client *client, CURL *easy)
 {
+    long error = 0;
+
     curl_easy_setopt(easy, CURLOPT_RESOLVE, NULL);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
+    if (error == 0)
+        uco__http_client_give_easy(client, easy);
+    else
+        curl_easy_cleanup(easy);
 }
 
 static int
@@ -276,7 +280,9 @@ request_transfer(struct request *request, CURL *easy, struct curl_slist *resolve
 
     if (r < 0)
         return r;
+    request->old_error = 0;
     request->transfer.easy = easy;
+    request->transfer.begun = request_begun;
     request->transfer.ended = request_ended;
     uco__http_response_reset(request->response);
     r = uco__http_driver_perform(&request->client->driver, request->task, &request->transfer);
@@ -318,8 +324,7 @@ request_perform(struct request *request, struct curl_slist *resolve)
     r = request_transfer(request, easy, resolve);
     if (r == 0)
         r = request_redirect(request, easy, &url);
-    easy_forget(easy);
-    uco__http_client_give_easy(request->client, easy);
+    easy_give(request->client, easy);
     if (r != 1)
         return r;
     uco__free(request->url);

@@ -116,6 +116,9 @@ uco__deadlock_stuck(struct uco_loop *loop)
 
     if (!runtime->alone || runtime->deadlocked || runtime->tasks == 0 || !uco__thread_is_only())
         return;
+    /* The last thread may have posted before it ended, after the loop had looked. */
+    if (!uco__inbox_empty(&loop->inbox) || atomic_load(&loop->stopping))
+        return;
     runtime->deadlocked = true;
     for (struct uco__task *task = task_first(&runtime->roots); task != NULL; task = task_after(runtime, task)) {
         const struct uco__wait *wait = task->fiber.wait;
