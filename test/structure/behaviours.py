@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Each test that docs/testing.md names stands in the file that it names."""
+
+import pathlib
+import re
+import sys
+
+
+def main() -> int:
+    root = pathlib.Path(sys.argv[1])
+    rows = named = problems = 0
+
+    for line in (root / "docs/testing.md").read_text(encoding="utf-8").splitlines():
+        row = re.match(r"\| ([A-Z]{1,2}\d+) \| .* \| (.*) \|$", line)
+        if row is None:
+            continue
+        rows += 1
+        for file, tests in re.findall(r"`(\w+/test_\w+\.c)`: ([\w, ]+)", row[2]):
+            path = root / "test" / file
+            source = path.read_text(encoding="utf-8") if path.exists() else ""
+            for test in tests.split(", "):
+                named += 1
+                if f"START_TEST({test.strip()})" not in source:
+                    print(f"docs/testing.md: {row[1]}: no test {test.strip()} in test/{file}")
+                    problems += 1
+    print(f"{rows} rows, {named} tests named, {problems} problems")
+    return 1 if problems or rows == 0 or named == 0 else 0
+
+
+sys.exit(main())
