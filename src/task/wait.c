@@ -420,7 +420,7 @@ complete(struct uco__task *task, uco_future *f, double timeout, bool *expired)
     many_begin(&many, task, &f, 1, true);
     if (timeout <= 0)
         many.timed_out = true;
-    else
+    else if (timeout < UCO_FOREVER)
         uco__timer_start(many.loop, &many.timer, uco__clock_after(uco__loop_now(many.loop), timeout));
     many_complete(&many);
     *expired = many.expired;
@@ -482,7 +482,7 @@ wait_many(struct many *many, struct uco__task *task, uco_future *fs[], size_t n,
         return (int) r;
     if (timeout <= 0)
         many->timed_out = true;
-    else
+    else if (timeout < UCO_FOREVER)
         uco__timer_start(many->loop, &many->timer, uco__clock_after(uco__loop_now(many->loop), timeout));
     while (!many_is_over(many) && !many->timed_out && r == 0)
         r = many_park(many, true);
