@@ -128,7 +128,10 @@ inbox_take(struct uco__inbox *inbox, struct uco__ready_queue *queue, struct uco_
 unsigned long
 uco__inbox_drain(struct uco__inbox *inbox, struct uco__ready_queue *queue)
 {
-    return uco__inbox_empty(inbox) ? 0 : inbox_take(inbox, queue, NULL);
+    /* Only the loop itself closes it, so a look before is enough to leave the mark alone. */
+    if (uco__inbox_empty(inbox) || atomic_load_explicit(&inbox->head, memory_order_relaxed) == UCO__INBOX_CLOSED)
+        return 0;
+    return inbox_take(inbox, queue, NULL);
 }
 
 unsigned long

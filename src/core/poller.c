@@ -74,6 +74,15 @@ wants(short events, enum uco__direction direction)
     return (events & (direction == UCO__READER ? READ_EVENTS : POLLOUT)) != 0;
 }
 
+static void
+watcher_notify(struct uco__poller *poller, struct uco__fd_watcher *watcher, short seen)
+{
+    watcher->seen |= seen;
+    if (!watcher->queued)
+        uco__ready_queue_push(poller->ready, &watcher->ready);
+    watcher->queued = true;
+}
+
 /* A wait for neither direction (only errors and hang-ups) stands with the readers. */
 static bool
 wait_wants(const struct uco__fd_wait *wait, enum uco__direction direction)
@@ -125,9 +134,11 @@ fd_register(struct uco__poller *poller, int fd)
         entry->registered = !entry->registered;
         r = fd_apply(poller, fd, level);
     }
-    entry->registered = r == 0;
-    entry->level = level;
-    return r;
+    if (r == 0) {
+        entry->registered = true;
+        entry->level = level;
+    }
+    return r; /* on an error what was registered before still is */
 }
 
 static void
@@ -155,6 +166,23 @@ fd_relax(struct uco__poller *poller, int fd)
         fd_unregister(poller, fd);
 }
 
+static void wait_end(struct uco__poller *poller, struct uco__fd_wait *wait, int result);
+
+/* The fd could not be registered, and is not: nobody will hear of it, so whoever waits is told now. Watchers are called as
+ * for an error. */
+static void
+fd_lost(struct uco__poller *poller, int fd, int error)
+{
+    struct uco__fd *entry = &poller->fds[fd];
+
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (entry->waits[i] != NULL)
+            wait_end(poller, entry->waits[i], error);
+        if (entry->watchers[i] != NULL)
+            watcher_notify(poller, entry->watchers[i], POLLERR);
+    }
+}
+
 int
 uco__poller_wait(struct uco__poller *poller, struct uco__fd_wait *wait)
 {
@@ -175,8 +203,11 @@ uco__poller_wait(struct uco__poller *poller, struct uco__fd_wait *wait)
     wait->linked = true;
     poller->waiting++;
     r = fd_register(poller, wait->fd);
-    if (r < 0)
+    if (r < 0) {
         uco__poller_unwait(poller, wait);
+        if (!entry->registered)
+            fd_lost(poller, wait->fd, r);
+    }
     return r;
 }
 
@@ -223,8 +254,11 @@ uco__poller_watch(struct uco__poller *poller, struct uco__fd_watcher *watcher)
     watcher->seen = 0;
     poller->watching++;
     r = fd_register(poller, watcher->fd);
-    if (r < 0)
+    if (r < 0) {
         uco__poller_unwatch(poller, watcher);
+        if (!entry->registered)
+            fd_lost(poller, watcher->fd, r);
+    }
     return r;
 }
 
@@ -283,8 +317,12 @@ poller_rebuild(struct uco__poller *poller)
         if (!entry->registered)
             continue;
         entry->registered = false;
-        if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL || entry->waits[UCO__WRITER] != NULL)
-            fd_register(poller, (int) fd);
+        if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL || entry->waits[UCO__WRITER] != NULL) {
+            int r = fd_register(poller, (int) fd);
+
+            if (r < 0)
+                fd_lost(poller, (int) fd, r);
+        }
     }
 }
 
@@ -312,12 +350,8 @@ uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short
             continue;
         if (entry->waits[i] != NULL)
             wait_end(poller, entry->waits[i], 0);
-        if (watcher != NULL) {
-            watcher->seen |= event_for(events, i);
-            if (!watcher->queued)
-                uco__ready_queue_push(poller->ready, &watcher->ready);
-            watcher->queued = true;
-        }
+        if (watcher != NULL)
+            watcher_notify(poller, watcher, event_for(events, i));
     }
     fd_relax(poller, fd);
 }

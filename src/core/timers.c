@@ -3,8 +3,7 @@
 /*
  * Timers.
  *
- * 1. A ticket is a slot's index plus one, below a generation: a slot that is used again has another generation, so an old
- *    ticket is recognised.
+ * 1. A ticket is a slot's index plus one, below the number of this use of the slot, so an old ticket is recognised.
  * 2. A slot is FREE, PENDING (in the wheel, or waiting for ever) or DUE (its callback is in the run queue, and drops it).
  */
 
@@ -100,7 +99,8 @@ static void
 slot_free(struct uco__timer_slot *slot)
 {
     slot->state = SLOT_FREE;
-    slot->generation++;
+    if (slot->generation == UINT32_MAX)
+        return; /* its tickets have run out: a new one would look like the first */
     slot->next_free = slot->loop->timers.free;
     slot->loop->timers.free = slot;
 }
@@ -143,7 +143,6 @@ slots_grow(struct uco_loop *loop)
     for (size_t i = CHUNK_SLOTS; i-- > 0;) {
         chunk[i].loop = loop;
         chunk[i].index = (uint32_t) (timers->chunk_count * CHUNK_SLOTS + i);
-        chunk[i].generation = 1;
         chunk[i].ready.run = slot_run;
         chunk[i].next_free = timers->free;
         timers->free = &chunk[i];
@@ -163,6 +162,7 @@ timer_new(uco_loop *loop, uint64_t deadline, uco_callback *cb, void *arg)
     }
     slot = loop->timers.free;
     loop->timers.free = slot->next_free;
+    slot->generation++;
     slot->callback = cb;
     slot->arg = arg;
     slot->state = SLOT_PENDING;

@@ -1595,6 +1595,26 @@ START_TEST(shields_nest_each_with_its_own_budget)
 END_TEST
 
 static intptr_t
+cut_in_shield_main(void *arg)
+{
+    uco_scope outer, shield;
+
+    (void) arg;
+    open_scope(&outer, 1.0);
+    open_shield(&shield, 2.0);
+    ck_assert_int_eq(uco_scope_close(&shield, uco_sleep(5.0)), -ETIMEDOUT);
+    assert_time(2.0);
+    ck_assert_int_eq(uco_scope_close(&outer, -ECANCELED), -ECANCELED);
+    return 0;
+}
+
+START_TEST(what_a_shields_budget_cuts_short_was_not_cut_by_the_scope_around_it)
+{
+    ck_assert_int_eq(run_virtual(cut_in_shield_main, NULL), 0);
+}
+END_TEST
+
+static intptr_t
 shield_left_open(void *arg)
 {
     uco_scope outer, shield;
@@ -1918,6 +1938,7 @@ add_shield_tests(Suite *suite)
     tcase_add_test(tcase, cancelling_a_shield_itself_reaches_its_inside);
     tcase_add_test(tcase, a_timeout_inside_a_shield_looks_no_further_than_the_shield);
     tcase_add_test(tcase, shields_nest_each_with_its_own_budget);
+    tcase_add_test(tcase, what_a_shields_budget_cuts_short_was_not_cut_by_the_scope_around_it);
     tcase_add_test(tcase, a_shield_left_open_ends_with_the_outer_close);
 }
 

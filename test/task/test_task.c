@@ -863,7 +863,7 @@ parent_of_self_detaching(void *arg)
     uco_task **child = arg;
 
     *child = uco_create_task(detach_self, (void *) 5);
-    return uco_yield();
+    return uco_test_settle();
 }
 
 static intptr_t
