@@ -19,9 +19,10 @@ typedef struct uco_http_client uco_http_client;
 /** Zeroed, all fields mean their default. Strings are copied. */
 typedef struct uco_http_client_options {
     const char *base_url;           /* what a URL without scheme is appended to */
-    const char *const *headers;     /* "Name: value", NULL-terminated: sent with each request */
+    const char *const *headers;     /* "Name: value", NULL-terminated: sent with each request. Authorization and
+                                       Cookie are left out where a redirect leads to another scheme, host or port */
     double timeout;                 /* seconds, for a request in all, redirects and waiting included; 0 = 30 */
-    double connect_timeout;         /* seconds; 0 = 10 */
+    double connect_timeout;         /* seconds, for the name's look-up, then for connecting, TLS included; 0 = 10 */
     double read_timeout;            /* seconds in which nothing is received; 0 = 30 */
     double pool_timeout;            /* seconds to wait for a connection; 0 = UCO_FOREVER */
     size_t max_connections;         /* requests at once; 0 = 100 */
@@ -56,7 +57,7 @@ typedef struct uco_http_response {
  * Context:   Inside a running loop, whose resource it becomes. Does not suspend.
  * Ownership: uco_http_client_close().
  * Returns:   NULL with errno EPERM (outside a running loop), EINVAL (an option out of range), ENOENT (ca_file, client_cert or
- *            client_key cannot be read), ENOMEM or ESTALE.
+ *            client_key cannot be read), ESHUTDOWN (the loop is at the end of its close), ENOMEM or ESTALE.
  */
 UCO_API uco_http_client *uco_http_client_new(const uco_http_client_options *options);
 
@@ -86,7 +87,8 @@ UCO_API uco_http_client *uco_http_client_new_at(const char *file, int line,
  *            -EPROTO       not HTTP, TLS failed, or the body ended early
  *            -ELOOP        too many redirects
  *            -EMSGSIZE     more than max_body
- *            -EINVAL       a bad URL (no scheme, not http or https), or a NULL
+ *            -EINVAL       a bad URL (no scheme, not http or https), also one that a redirect leads to; or a NULL
+ *            -EMFILE ...   the system has no socket for it
  *            -ECANCELED    an enclosing scope was cancelled, or the client closed
  *            -EPERM        not in a coroutine, or another loop's client
  *            -ENOMEM
@@ -126,7 +128,7 @@ UCO_API void uco_http_response_free(uco_http_response *r);
  * A completing call: it returns when all requests have ended (those that wait in them get -ECANCELED). NULL is fine.
  *
  * Context: Coroutine of the client's loop; also a callback, where it does not wait. Works in a cancelled scope.
- * Returns: 0, -EPERM (another loop's, or no running loop: nothing changed).
+ * Returns: 0, -EPERM (another loop's, or no running loop: nothing changed), -EINVAL (it is being closed already), -ESTALE.
  */
 UCO_API int uco_http_client_close(uco_http_client *c);
 

@@ -337,6 +337,7 @@ void
 uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short events)
 {
     struct uco__fd *entry = fd_find(poller, fd);
+    bool ended = false;
 
     if (entry == NULL || !entry->registered || entry->generation != generation) {
         poller->stray++;
@@ -348,12 +349,15 @@ uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short
 
         if (event_for(events, i) == 0)
             continue;
-        if (entry->waits[i] != NULL)
+        if (entry->waits[i] != NULL) {
             wait_end(poller, entry->waits[i], 0);
+            ended = true;
+        }
         if (watcher != NULL)
             watcher_notify(poller, watcher, event_for(events, i));
     }
-    fd_relax(poller, fd);
+    if (ended)
+        fd_relax(poller, fd);
 }
 
 int

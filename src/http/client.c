@@ -4,9 +4,10 @@
  * Clients.
  *
  * 1. A client is a resource of its loop until its close begins.
- * 2. It ends in a callback of the driver's, on the loop's stack, when no request is left; whoever waits in the close frees
- *    it, or else that callback does.
- * 3. Easy handles are set up once with what is the client's, and used again: making them anew costs a request 5 %.
+ * 2. It ends in a callback of the driver's, on the loop's stack, when no request is left; whoever
+ *    waits in the close frees it, or else that callback does.
+ * 3. Easy handles are set up once with what is the client's, and used again: making them anew costs
+ *    a request 5 %.
  */
 
 #include "http/client.h"
@@ -32,7 +33,7 @@
 #define PER_HOST_MAX 10
 #define LIMIT_MAX 1000000 /* of either */
 #define REDIRECTS_MAX 20
-#define BUFFER_SIZE (64L * 1024) /* curl's, a transfer: 2.5 times the speed of its default at large bodies */
+#define BUFFER_SIZE (64L * 1024) /* 2.5 times the speed of curl's default at large bodies */
 
 /* --- curl --- */
 
@@ -78,10 +79,12 @@ options_check(const uco_http_client_options *options)
         !seconds_valid(options->read_timeout) || !seconds_valid(options->pool_timeout))
         return uco__misuse(-EINVAL, "uco_http_client_new: a timeout is negative, or not a number");
     if (options->max_redirects < -1)
-        return uco__misuse(-EINVAL, "uco_http_client_new: max_redirects is %d", options->max_redirects);
+        return uco__misuse(-EINVAL, "uco_http_client_new: max_redirects is %d",
+                           options->max_redirects);
     for (size_t i = 0; options->headers != NULL && options->headers[i] != NULL; i++) {
         if (!header_valid(options->headers[i]))
-            return uco__misuse(-EINVAL, "uco_http_client_new: not a header: '%s'", options->headers[i]);
+            return uco__misuse(-EINVAL, "uco_http_client_new: not a header: '%s'",
+                               options->headers[i]);
     }
     if (options->base_url == NULL)
         return 0;
@@ -213,7 +216,8 @@ easy_setup(struct uco_http_client *client, CURL *easy)
     UCO__HTTP_SET(code, easy, CURLOPT_USERAGENT, options->user_agent);
     UCO__HTTP_SET(code, easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(options->connect_timeout));
     UCO__HTTP_SET(code, easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    /* Where curl asks for names itself (a proxy's), it does not wait for the answer when the request is cancelled. */
+    /* Where curl asks for names itself (a proxy's), it does not wait for the answer when the
+     * request is cancelled. */
     UCO__HTTP_SET(code, easy, CURLOPT_QUICK_EXIT, 1L);
     code = easy_set_text(code, easy, CURLOPT_PROXY, options->proxy);
     return code == CURLE_OK ? easy_set_tls(client, easy) : code;
@@ -278,7 +282,8 @@ cookies_save(struct uco_http_client *client)
     }
     /* curl tells nobody whether it could. */
     if (easy == NULL || code != CURLE_OK || access(path, R_OK | W_OK) != 0)
-        uco__report(client->loop, NULL, "the cookies of an HTTP client could not be written to %s", path);
+        uco__report(client->loop, NULL, "the cookies of an HTTP client could not be written to %s",
+                    path);
 }
 
 /* --- beginning and end --- */
@@ -382,7 +387,8 @@ client_set_share(struct uco_http_client *client)
 }
 
 static int
-client_init(struct uco_http_client *client, struct uco_loop *loop, const uco_http_client_options *options)
+client_init(struct uco_http_client *client, struct uco_loop *loop,
+            const uco_http_client_options *options)
 {
     int r;
 
@@ -398,7 +404,8 @@ client_init(struct uco_http_client *client, struct uco_loop *loop, const uco_htt
         return r;
     uco__list_init(&client->requests);
     uco__http_names_init(&client->names);
-    uco__http_limit_init(&client->limit, client->options.max_connections, client->options.max_per_host);
+    uco__http_limit_init(&client->limit, client->options.max_connections,
+                         client->options.max_per_host);
     r = uco__http_driver_init(&client->driver, loop, client->options.max_connections);
     if (r < 0)
         return r;
@@ -452,7 +459,7 @@ uco_http_client_new_at(const char *file, int line, const uco_http_client_options
     client = client_new(options != NULL ? options : &defaults, &error);
     if (client == NULL)
         return uco__error_null(error);
-    client->resource = (struct uco__resource) {
+    client->resource = (struct uco__resource){
         .kind = "HTTP client",
         .file = file,
         .line = line,

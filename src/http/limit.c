@@ -3,13 +3,14 @@
 /*
  * The limits: two semaphores in one, fair across hosts.
  *
- * 1. A waiter whose host has room (its permits and promises are below the host's limit) stands in the limit's `waiting`,
- *    which is sorted by ticket; all others stand in their host's.
- * 2. If anybody is in the limit's `waiting`, all permits are given. If anybody is in a host's, all of that host's are given
- *    or promised.
+ * 1. A waiter whose host has room (its permits and promises are below the host's limit) stands in
+ *    the limit's `waiting`, which is sorted by ticket; all others stand in their host's.
+ * 2. If anybody is in the limit's `waiting`, all permits are given. If anybody is in a host's, all
+ *    of that host's are given or promised.
  * 3. A permit is handed over by the one who gives it back, so nobody who comes later can take it.
  *
- * One queue for all was the first thought. Then a release looks at everyone who waits for a host that is full.
+ * One queue for all was the first thought. Then a release looks at everyone who waits for a host
+ * that is full.
  */
 
 #include "http/limit.h"
@@ -31,7 +32,7 @@ struct waiter {
 void
 uco__http_limit_init(struct uco__http_limit *limit, size_t max, size_t max_per_host)
 {
-    *limit = (struct uco__http_limit) {.max = max, .max_per_host = max_per_host};
+    *limit = (struct uco__http_limit){.max = max, .max_per_host = max_per_host};
     uco__list_init(&limit->waiting);
     for (size_t i = 0; i < UCO__HTTP_LIMIT_BUCKETS; i++)
         uco__list_init(&limit->buckets[i]);
@@ -76,7 +77,8 @@ host_has_room(const struct uco__http_host *host)
     return host->active + host->promised < host->limit->max_per_host;
 }
 
-/* Sorted from the front: whoever has waited for its host is mostly older than those who waited for the total only. */
+/* Sorted from the front: whoever has waited for its host is mostly older than those who waited for
+ * the total only. */
 static void
 waiter_promise(struct uco__http_limit *limit, struct waiter *waiter)
 {
@@ -97,7 +99,8 @@ host_give(struct uco__http_host *host)
     host->limit->active++;
 }
 
-/* Something was given back or given up: moves the host's waiters and the limit's on, and forgets a host nobody needs. */
+/* Something was given back or given up: moves the host's waiters and the limit's on, and forgets a
+ * host nobody needs. */
 static void
 host_settle(struct uco__http_host *host)
 {

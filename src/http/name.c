@@ -3,9 +3,10 @@
 /*
  * Host names.
  *
- * 1. An entry is held by the cache, by the task that looks it up, and by each who waits for that task. All of them are on
- *    the loop's thread.
- * 2. The look-up is a task of the loop's: whoever asked first may leave, and the others still get their answer.
+ * 1. An entry is held by the cache, by the task that looks it up, and by each who waits for that
+ *    task. All of them are on the loop's thread.
+ * 2. The look-up is a task of the loop's: whoever asked first may leave, and the others still get
+ *    their answer.
  * 3. Only answers are kept, and for a short time; an error is for those who waited for it.
  */
 
@@ -117,10 +118,14 @@ entry_write(struct entry *entry, const struct addrinfo *list)
     used = (size_t) snprintf(entry->resolve, size, "+%s:", entry->key);
     for (; list != NULL && count < ADDRESSES_MAX; list = list->ai_next) {
         bool v6 = list->ai_family == AF_INET6;
-        const void *binary = v6 ? (const void *) &((const struct sockaddr_in6 *) (const void *) list->ai_addr)->sin6_addr
-                                : (const void *) &((const struct sockaddr_in *) (const void *) list->ai_addr)->sin_addr;
+        const void *binary =
+            v6 ? (const void *) &((const struct sockaddr_in6 *) (const void *) list->ai_addr)
+                     ->sin6_addr
+               : (const void *) &((const struct sockaddr_in *) (const void *) list->ai_addr)
+                     ->sin_addr;
 
-        if ((!v6 && list->ai_family != AF_INET) || inet_ntop(list->ai_family, binary, address, sizeof address) == NULL)
+        if ((!v6 && list->ai_family != AF_INET) ||
+            inet_ntop(list->ai_family, binary, address, sizeof address) == NULL)
             continue;
         used += (size_t) snprintf(entry->resolve + used, size - used, v6 ? "%s[%s]" : "%s%s",
                                   count > 0 ? "," : "", address);
@@ -174,7 +179,8 @@ entry_is_stale(const struct entry *entry, uint64_t now)
     return uco_done(entry->task) && (entry->error < 0 || entry->expires <= now);
 }
 
-/* Room for one more: what is stale goes, and where that is not enough, what nobody has asked for for longest. */
+/* Room for one more: what is stale goes, and where that is not enough, what nobody has asked for
+ * for longest. */
 static void
 names_prune(struct uco__http_names *names, uint64_t now)
 {
@@ -256,8 +262,8 @@ names_get(struct uco__http_names *names, const struct uco__http_origin *origin, 
 }
 
 int
-uco__http_names_find(struct uco__http_names *names, struct uco_loop *loop, const struct uco__http_origin *origin,
-                     struct curl_slist **resolve)
+uco__http_names_find(struct uco__http_names *names, struct uco_loop *loop,
+                     const struct uco__http_origin *origin, struct curl_slist **resolve)
 {
     struct entry *entry;
     intptr_t r = 0;

@@ -2,7 +2,8 @@
 #ifndef UCO_HTTP_NAME_H
 #define UCO_HTTP_NAME_H
 
-/* A client's host names: looked up beside the loop, for curl would wait for its own look-up when a request is cancelled. */
+/* A client's host names: looked up beside the loop, for curl would wait for its own look-up when a
+ * request is cancelled. */
 
 #include "base/list.h"
 
@@ -21,10 +22,11 @@ void uco__http_names_init(struct uco__http_names *names);
 /* Forgets all, and gives up what is being looked up. */
 void uco__http_names_done(struct uco__http_names *names);
 
-/* Suspends, if need be: what curl's CURLOPT_RESOLVE is to be told about a host; NULL, with 0, where curl knows without
- * asking anybody. Freed by curl_slist_free_all(). -ENOENT (no such host), -EAGAIN (not now), -ENOMEM, -ECANCELED ... */
-int uco__http_names_find(struct uco__http_names *names, struct uco_loop *loop, const struct uco__http_origin *origin,
-                         struct curl_slist **resolve);
+/* Suspends, if need be: what curl's CURLOPT_RESOLVE is to be told about a host; NULL, with 0, where
+ * curl knows without asking anybody. Freed by curl_slist_free_all(). -ENOENT (no such host),
+ * -EAGAIN (not now), -ENOMEM, -ECANCELED ... */
+int uco__http_names_find(struct uco__http_names *names, struct uco_loop *loop,
+                         const struct uco__http_origin *origin, struct curl_slist **resolve);
 /* Nothing answers there: the next request asks afresh. */
 void uco__http_names_forget(struct uco__http_names *names, const struct uco__http_origin *origin);
 

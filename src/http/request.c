@@ -3,12 +3,16 @@
 /*
  * Requests.
  *
- * 1. A request is a chain of hops, one for each redirect. A hop takes a permit, has the host's name looked up, and hands a
- *    transfer to the driver; the permit goes back when the driver has taken the transfer out again.
- * 2. One scope is around all of it: its deadline is the client's timeout, and closing the client cancels it.
- * 3. All that curl points to is in the frame of uco_http_get(), which does not return before curl has let go of it.
+ * 1. A request is a chain of hops, one for each redirect. A hop takes a permit, has the host's name
+ *    looked up, and hands a transfer to the driver; the permit goes back when the driver has taken
+ *    the transfer out again.
+ * 2. One scope is around all of it: its deadline is the client's timeout, and closing the client
+ *    cancels it.
+ * 3. All that curl points to is in the frame of uco_http_get(), which does not return before curl
+ *    has let go of it.
  *
- * curl would follow redirects itself, but then it asks for the next host's name, and no limit of ours is looked at.
+ * curl would follow redirects itself, but then it asks for the next host's name, and no limit of
+ * ours is looked at.
  */
 
 #include "base/clock.h"
@@ -32,17 +36,17 @@ struct request {
     struct uco__http_transfer transfer;
     struct uco_http_client *client;
     struct uco__task *task;
-    struct uco__http_host *permit;       /* NULL: none is held */
-    struct uco__timer silence;           /* read_timeout */
-    uint64_t heard;                      /* when something was received last; loop's clock */
-    long old_error;                      /* what curl remembers from before the connection stood */
+    struct uco__http_host *permit; /* NULL: none is held */
+    struct uco__timer silence;     /* read_timeout */
+    uint64_t heard;                /* when something was received last; loop's clock */
+    long old_error;                /* what curl remembers from before the connection stood */
     struct uco__http_response *response;
-    char *url;                           /* of the present hop */
-    struct uco__http_origin origin;      /* of the present hop */
-    struct uco__http_origin first;       /* of the first one */
+    char *url;                      /* of the present hop */
+    struct uco__http_origin origin; /* of the present hop */
+    struct uco__http_origin first;  /* of the first one */
     int redirects;
-    const char *why;                     /* it failed; NULL: curl's words or the error's */
-    char words[CURL_ERROR_SIZE];         /* curl's */
+    const char *why;             /* it failed; NULL: curl's words or the error's */
+    char words[CURL_ERROR_SIZE]; /* curl's */
 };
 
 static int
@@ -63,8 +67,10 @@ system_error(const struct request *request, CURL *easy, int otherwise)
     if (request->transfer.socket_error < 0)
         return request->transfer.socket_error;
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
-    if (error == request->old_error || error <= 0 || error > UCO_MAX_ERROR || error == EINPROGRESS ||
-        error == EAGAIN || error == EINTR)
+    if (error == ECONNRESET || error == EPIPE)
+        return (int) -error;
+    if (error == request->old_error || error <= 0 || error > UCO_MAX_ERROR ||
+        error == EINPROGRESS || error == EAGAIN || error == EINTR)
         return otherwise;
     return (int) -error;
 }
@@ -103,7 +109,8 @@ transfer_error(const struct request *request, CURL *easy)
     }
 }
 
-/* For uco_http_error(): the URL, what it was redirected to, and what went wrong. Without memory there are no words. */
+/* For uco_http_error(): the URL, what it was redirected to, and what went wrong. Without memory
+ * there are no words. */
 static void
 request_explain(const struct request *request, const char *asked, int error)
 {
@@ -125,7 +132,8 @@ request_explain(const struct request *request, const char *asked, int error)
         uco__http_url_show(text + used, ERROR_URL_MAX, request->url);
         used += strlen(text + used);
     }
-    snprintf(text + used, ERROR_TEXT_MAX - used, ": %s%s%s", why, why[0] != '\0' ? ": " : "", uco_strerror(error));
+    snprintf(text + used, ERROR_TEXT_MAX - used, ": %s%s%s", why, why[0] != '\0' ? ": " : "",
+             uco_strerror(error));
 }
 
 const char *
@@ -224,14 +232,18 @@ static int
 easy_setup(struct request *request, CURL *easy, struct curl_slist *resolve)
 {
     struct uco_http_client *client = request->client;
-    bool abroad = request->redirects > 0 && !uco__http_origin_same(&request->origin, &request->first);
+    bool abroad =
+        request->redirects > 0 && !uco__http_origin_same(&request->origin, &request->first);
     bool http2 = request->origin.tls && !client->options.http1_only;
     CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request->url);
 
     UCO__HTTP_SET(code, easy, CURLOPT_RESOLVE, resolve);
-    UCO__HTTP_SET(code, easy, CURLOPT_HTTPHEADER, abroad ? client->headers_abroad : client->headers);
-    UCO__HTTP_SET(code, easy, CURLOPT_HTTP_VERSION, (long) (http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    /* Only where a connection may carry several: a plain one would make the others wait for the first one's answer. */
+    UCO__HTTP_SET(code, easy, CURLOPT_HTTPHEADER,
+                  abroad ? client->headers_abroad : client->headers);
+    UCO__HTTP_SET(code, easy, CURLOPT_HTTP_VERSION,
+                  (long) (http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    /* Only where a connection may carry several: a plain one would make the others wait for the
+     * first one's answer. */
     UCO__HTTP_SET(code, easy, CURLOPT_PIPEWAIT, (long) http2);
     UCO__HTTP_SET(code, easy, CURLOPT_ERRORBUFFER, request->words);
     UCO__HTTP_SET(code, easy, CURLOPT_HEADERFUNCTION, curl_receives_header);
@@ -241,8 +253,9 @@ easy_setup(struct request *request, CURL *easy, struct curl_slist *resolve)
     return code == CURLE_OK ? 0 : -ENOMEM;
 }
 
-/* Gives it back without what points into the request's frame, which is about to go. curl forgets no error of the system's, and
- * would tell it again in another request that fails for another reason. */
+/* Gives it back without what points into the request's frame, which is about to go. curl forgets no
+ * error of the system's, and would tell it again in another request that fails for another reason.
+ * */
 static void
 easy_give(struct uco_http_client *client, CURL *easy)
 {
@@ -342,11 +355,13 @@ request_take_permit(struct request *request)
     int r;
 
     if (client->options.pool_timeout == UCO_FOREVER)
-        return uco__http_limit_acquire(&client->limit, request->task, request->origin.key, &request->permit);
+        return uco__http_limit_acquire(&client->limit, request->task, request->origin.key,
+                                       &request->permit);
     r = uco_scope_open(&scope, client->options.pool_timeout);
     if (r < 0)
         return r;
-    r = uco__http_limit_acquire(&client->limit, request->task, request->origin.key, &request->permit);
+    r = uco__http_limit_acquire(&client->limit, request->task, request->origin.key,
+                                &request->permit);
     r = (int) uco_scope_close(&scope, r);
     if (r == -ETIMEDOUT)
         request->why = "no connection was free within pool_timeout";
@@ -360,8 +375,8 @@ request_is_proxied(const struct request *request)
     const char *proxy = request->client->options.proxy;
     bool tls = request->origin.tls;
     /* HTTP_PROXY is not asked for: a CGI program has it from its client. */
-    const char *names[] = {tls ? "https_proxy" : "http_proxy", tls ? "HTTPS_PROXY" : "http_proxy", "all_proxy",
-                           "ALL_PROXY"};
+    const char *names[] = {tls ? "https_proxy" : "http_proxy", tls ? "HTTPS_PROXY" : "http_proxy",
+                           "all_proxy", "ALL_PROXY"};
 
     if (proxy != NULL)
         return proxy[0] != '\0';

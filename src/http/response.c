@@ -4,8 +4,8 @@
  * Responses.
  *
  * 1. The body has a zero byte after it, which `size` does not count.
- * 2. Headers are pairs of strings in the order in which they came: names without colon, values without the white space
- *    around them. A value that was folded over several lines is one string.
+ * 2. Headers are pairs of strings in the order in which they came: names without colon, values
+ *    without the white space around them. A value that was folded over several lines is one string.
  */
 
 #include "http/response.h"
@@ -17,7 +17,7 @@
 
 #define HEADERS_MAX ((size_t) 1024 * 1024) /* bytes, of one response */
 #define BODY_FIRST ((size_t) 1024)
-#define BODY_BELIEVED ((size_t) 1024 * 1024) /* so much is taken at once because a server says that it will come */
+#define BODY_BELIEVED ((size_t) 1024 * 1024) /* taken at once if a server says that it will come */
 
 struct uco__http_response *
 uco__http_response_new(size_t body_max)
@@ -83,7 +83,8 @@ headers_append(struct uco__http_response *response, const char *text, size_t siz
 
     if (response->headers_size + size + 1 > HEADERS_MAX || memchr(text, '\0', size) != NULL)
         return -EPROTO;
-    r = block_grow(&response->headers, &response->headers_capacity, response->headers_size + size + 1);
+    r = block_grow(&response->headers, &response->headers_capacity,
+                   response->headers_size + size + 1);
     if (r < 0)
         return r;
     memcpy(response->headers + response->headers_size, text, size);
@@ -185,7 +186,8 @@ body_first(long long expected)
 }
 
 int
-uco__http_response_add_body(struct uco__http_response *response, const char *data, size_t size, long long expected)
+uco__http_response_add_body(struct uco__http_response *response, const char *data, size_t size,
+                            long long expected)
 {
     size_t used = response->result.size;
     size_t needed;

@@ -27,8 +27,11 @@ struct uco__http_response *uco__http_response_new(size_t body_max);
 void uco__http_response_reset(struct uco__http_response *response);
 
 /* A line of the head as it came: 0, -ENOMEM, -EPROTO. */
-int uco__http_response_add_header(struct uco__http_response *response, const char *line, size_t size);
-/* A piece of the body; `expected` bytes in all are announced (-1: not known). 0, -ENOMEM, -EMSGSIZE. */
-int uco__http_response_add_body(struct uco__http_response *response, const char *data, size_t size, long long expected);
+int uco__http_response_add_header(struct uco__http_response *response, const char *line,
+                                  size_t size);
+/* A piece of the body; `expected` bytes in all are announced (-1: not known). 0, -ENOMEM,
+ * -EMSGSIZE. */
+int uco__http_response_add_body(struct uco__http_response *response, const char *data, size_t size,
+                                long long expected);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* URLs. What is one is curl's to say, so that it is never asked for what we took for something else. */
+/* URLs. What is one is curl's to say, so that it is never asked for what we took for something
+ * else. */
 
 #include "http/url.h"
 
@@ -70,7 +71,7 @@ uco__http_origin_init(struct uco__http_origin *origin, const char *url, const ch
     CURLUcode code;
     int r;
 
-    *origin = (struct uco__http_origin) {0};
+    *origin = (struct uco__http_origin){0};
     if (parts == NULL)
         return -ENOMEM;
     code = curl_url_set(parts, CURLUPART_URL, url, 0);
@@ -83,7 +84,7 @@ void
 uco__http_origin_done(struct uco__http_origin *origin)
 {
     uco__free(origin->key);
-    *origin = (struct uco__http_origin) {0};
+    *origin = (struct uco__http_origin){0};
 }
 
 bool
@@ -99,7 +100,8 @@ url_has_scheme(const char *url)
 
     if (!isalpha((unsigned char) url[0]))
         return false;
-    while (isalnum((unsigned char) url[length]) || url[length] == '+' || url[length] == '-' || url[length] == '.')
+    while (isalnum((unsigned char) url[length]) || url[length] == '+' || url[length] == '-' ||
+           url[length] == '.')
         length++;
     return strncmp(url + length, "://", 3) == 0;
 }

@@ -10,7 +10,7 @@
 /* Where a URL leads: one scheme, host and port. */
 struct uco__http_origin {
     bool tls;
-    char *key;          /* "host:port" in lower case, the host as curl asks for it (punycode, IPv6 in brackets) */
+    char *key; /* "host:port", as curl asks for it: lower case, punycode, IPv6 in brackets */
     size_t host_length; /* of the host in `key`; the port begins after the colon */
 };
 
@@ -20,7 +20,8 @@ uco__http_origin_port(const struct uco__http_origin *origin)
     return origin->key + origin->host_length + 1;
 }
 
-/* Takes a URL apart: 0; -EINVAL (no URL, no scheme, not http or https), and *why says what is wrong; -ENOMEM. */
+/* Takes a URL apart: 0; -EINVAL (no URL, no scheme, not http or https), and *why says what is
+ * wrong; -ENOMEM. */
 int uco__http_origin_init(struct uco__http_origin *origin, const char *url, const char **why);
 void uco__http_origin_done(struct uco__http_origin *origin);
 bool uco__http_origin_same(const struct uco__http_origin *a, const struct uco__http_origin *b);
