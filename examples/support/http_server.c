@@ -14,6 +14,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -356,8 +357,11 @@ http_server_run(void *arg)
     struct http_server *server = arg;
     int fd;
 
-    while ((fd = server_accept(server)) >= 0)
+    while ((fd = server_accept(server)) >= 0) {
+        /* An answer is two writes; Nagle's algorithm would keep the second back until the first is acknowledged. */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int) {1}, sizeof(int));
         connection_start(server, fd);
+    }
     uco_close(server->fd);
     return fd;
 }
