@@ -51,6 +51,9 @@ uco__inbox_ring(struct uco__inbox *inbox)
 {
     int r = 0;
 
+    /* Also before being counted: who comes late must not keep uco__inbox_done() waiting. */
+    if (atomic_load(&inbox->closed))
+        return -ESHUTDOWN;
     atomic_fetch_add(&inbox->ringing, 1);
     if (atomic_load(&inbox->closed))
         r = -ESHUTDOWN;

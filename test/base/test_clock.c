@@ -39,7 +39,8 @@ START_TEST(what_does_not_fit_is_never)
 END_TEST
 
 /* Not ck_assert, which tells Check's parent each time: that would be most of a long loop's time. */
-#define MUST(condition, n) ((condition) ? (void) 0 : ck_abort_msg("not so for %.17g: %s", (double) (n), #condition))
+#define MUST(condition, n)                                                                         \
+    ((condition) ? (void) 0 : ck_abort_msg("not so for %.17g: %s", (double) (n), #condition))
 
 /* A virtual clock that sleeps 0.067 s stands at 0.067 s, not a nanosecond later. */
 START_TEST(whole_milliseconds_and_microseconds_are_exact)

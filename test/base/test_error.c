@@ -13,7 +13,8 @@
 
 START_TEST(an_error_is_named_whatever_its_sign)
 {
-    static const int errors[] = {EPERM, ENOENT, EAGAIN, ENOMEM, EBUSY, ETIMEDOUT, ECANCELED, ESHUTDOWN};
+    static const int errors[] = {EPERM, ENOENT,    EAGAIN,    ENOMEM,
+                                 EBUSY, ETIMEDOUT, ECANCELED, ESHUTDOWN};
 
     for (size_t i = 0; i < COUNT(errors); i++) {
         ck_assert_str_eq(uco_strerror(-errors[i]), strerrordesc_np(errors[i]));

@@ -180,7 +180,8 @@ on_alarm(int signo)
 /* Without a deadline, and nobody changes the word: only the signal can end the wait. */
 START_TEST(a_signal_ends_a_wait_without_cause)
 {
-    const struct itimerval often = {.it_value = {.tv_usec = 1000}, .it_interval = {.tv_usec = 1000}};
+    const struct itimerval often = {.it_value = {.tv_usec = 1000},
+                                    .it_interval = {.tv_usec = 1000}};
     struct sigaction action = {.sa_handler = on_alarm};
     atomic_uint word = 7;
 

@@ -40,7 +40,8 @@ name_of(const struct uco__list *link)
     return UCO__CONTAINER(link, struct letter, link)->name;
 }
 
-/* Not ck_assert, which tells Check's parent each time: that would be most of a random test's time. */
+/* Not ck_assert, which tells Check's parent each time: that would be most of a random test's time.
+ * */
 #define MUST(condition) ((condition) ? (void) 0 : ck_abort_msg("not so: %s", #condition))
 
 static void
@@ -110,7 +111,8 @@ END_TEST
 START_TEST(splice_moves_all_to_the_end_and_leaves_an_empty_list)
 {
     static const char *const cases[][3] = {
-        {"", "", ""}, {"ab", "", "ab"}, {"", "cd", "cd"}, {"a", "b", "ab"}, {"abc", "def", "abcdef"},
+        {"", "", ""},     {"ab", "", "ab"},         {"", "cd", "cd"},
+        {"a", "b", "ab"}, {"abc", "def", "abcdef"},
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {

@@ -60,7 +60,8 @@ pair_distance(struct pair *pair, unsigned bits_max)
     return pair_random(pair) >> (63 - bits);
 }
 
-/* Not ck_assert, which tells Check's parent each time: that would be most of a random test's time. */
+/* Not ck_assert, which tells Check's parent each time: that would be most of a random test's time.
+ * */
 #define MUST(condition) ((condition) ? (void) 0 : ck_abort_msg("not so: %s", #condition))
 
 static void
@@ -231,7 +232,8 @@ START_TEST(the_next_moment_is_exact_where_nothing_was_removed)
 }
 END_TEST
 
-/* Following next() alone comes to each deadline in a bounded number of looks, also where the earliest was removed. */
+/* Following next() alone comes to each deadline in a bounded number of looks, also where the
+ * earliest was removed. */
 START_TEST(following_the_next_moment_reaches_every_deadline)
 {
     struct pair *pair = pair_new(1, 2);
@@ -254,7 +256,8 @@ END_TEST
 
 enum { SAME = 5000 };
 
-/* Inserted from different distances, so that some have moved down the levels and others have not. */
+/* Inserted from different distances, so that some have moved down the levels and others have not.
+ * */
 START_TEST(thousands_of_equal_deadlines_come_in_the_order_of_insertion)
 {
     struct uco__wheel *wheel = malloc(sizeof *wheel);

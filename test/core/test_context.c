@@ -155,41 +155,41 @@ START_TEST(a_body_runs_on_its_own_stack)
 }
 END_TEST
 
-/* What lives across the switch: more whole numbers and fractions than there are registers, in a function with a given
- * optimization. First the switch is inline, then in a function. */
-#define VALUES_ROUND(do_switch)                                                                      \
-    do {                                                                                             \
-        do_switch;                                                                                   \
-        a += b ^ 1, b += c ^ 2, c += d ^ 3, d += e ^ 4, e += f ^ 5, f += g ^ 6, g += h ^ 7;          \
-        h += i ^ 8, i += j ^ 9, j += k ^ 10, k += l ^ 11, l += a ^ 12;                               \
-        p = p * 0.5 + q, q = q * 0.25 + r, r = r * 0.5 + s, s = s * 0.25 + t, t = t * 0.5 + u;       \
-        u = u * 0.25 + v, v = v * 0.5 + w, w = w * 0.25 + x, x = x * 0.5 + p;                        \
+/* What lives across the switch: more whole numbers and fractions than there are registers, in a
+ * function with a given optimization. First the switch is inline, then in a function. */
+#define VALUES_ROUND(do_switch)                                                                    \
+    do {                                                                                           \
+        do_switch;                                                                                 \
+        a += b ^ 1, b += c ^ 2, c += d ^ 3, d += e ^ 4, e += f ^ 5, f += g ^ 6, g += h ^ 7;        \
+        h += i ^ 8, i += j ^ 9, j += k ^ 10, k += l ^ 11, l += a ^ 12;                             \
+        p = p * 0.5 + q, q = q * 0.25 + r, r = r * 0.5 + s, s = s * 0.25 + t, t = t * 0.5 + u;     \
+        u = u * 0.25 + v, v = v * 0.5 + w, w = w * 0.25 + x, x = x * 0.5 + p;                      \
     } while (0)
 
-#define VALUES(name, attribute)                                                                     \
-    attribute static UCO__NOINLINE double name(struct side *from, struct side *to, uint64_t seed,     \
-                                               int rounds)                                           \
-    {                                                                                                \
-        uint64_t a = seed, b = a * 3, c = b * 5, d = c * 7, e = d * 11, f = e * 13, g = f * 17,       \
-                 h = g * 19, i = h * 23, j = i * 29, k = j * 31, l = k * 37;                          \
-        double p = (double) (seed % 1000), q = p + 1, r = q + 2, s = r + 3, t = s + 4, u = t + 5,     \
-               v = u + 6, w = v + 7, x = w + 8;                                                      \
-        volatile uint64_t guard[4] = {seed, ~seed, seed + 1, ~seed + 1};                             \
-                                                                                                     \
-        for (int round = 0; round < rounds; round++) {                                               \
-            if (from == NULL) {                                                                      \
-                VALUES_ROUND((void) 0);                                                              \
-                VALUES_ROUND((void) 0);                                                              \
-                continue;                                                                            \
-            }                                                                                        \
-            VALUES_ROUND(side_switch(from, to, false));                                              \
-            VALUES_ROUND(side_call(from, to));                                                       \
-            if (guard[0] != seed || guard[1] != ~seed || guard[2] != seed + 1 ||                      \
-                guard[3] != ~seed + 1)                                                               \
-                ck_abort_msg("the stack has changed");                                               \
-        }                                                                                            \
-        return (double) ((a ^ b ^ c ^ d ^ e ^ f ^ g ^ h ^ i ^ j ^ k ^ l) >> 11) + p + q + r + s + t +  \
-               u + v + w + x;                                                                        \
+#define VALUES(name, attribute)                                                                    \
+    attribute static UCO__NOINLINE double name(struct side *from, struct side *to, uint64_t seed,  \
+                                               int rounds)                                         \
+    {                                                                                              \
+        uint64_t a = seed, b = a * 3, c = b * 5, d = c * 7, e = d * 11, f = e * 13, g = f * 17,    \
+                 h = g * 19, i = h * 23, j = i * 29, k = j * 31, l = k * 37;                       \
+        double p = (double) (seed % 1000), q = p + 1, r = q + 2, s = r + 3, t = s + 4, u = t + 5,  \
+               v = u + 6, w = v + 7, x = w + 8;                                                    \
+        volatile uint64_t guard[4] = {seed, ~seed, seed + 1, ~seed + 1};                           \
+                                                                                                   \
+        for (int round = 0; round < rounds; round++) {                                             \
+            if (from == NULL) {                                                                    \
+                VALUES_ROUND((void) 0);                                                            \
+                VALUES_ROUND((void) 0);                                                            \
+                continue;                                                                          \
+            }                                                                                      \
+            VALUES_ROUND(side_switch(from, to, false));                                            \
+            VALUES_ROUND(side_call(from, to));                                                     \
+            if (guard[0] != seed || guard[1] != ~seed || guard[2] != seed + 1 ||                   \
+                guard[3] != ~seed + 1)                                                             \
+                ck_abort_msg("the stack has changed");                                             \
+        }                                                                                          \
+        return (double) ((a ^ b ^ c ^ d ^ e ^ f ^ g ^ h ^ i ^ j ^ k ^ l) >> 11) + p + q + r + s +  \
+               t + u + v + w + x;                                                                  \
     }
 
 #if defined(__clang__)
@@ -376,7 +376,8 @@ unwind(void *arg)
     return unwind_below(arg, 3);
 }
 
-/* Not by chance a short one: the last frame is the entry, and there are few above this coroutine's own. */
+/* Not by chance a short one: the last frame is the entry, and there are few above this coroutine's
+ * own. */
 START_TEST(a_backtrace_ends_at_the_entry)
 {
     struct unwound unwound = {0};

@@ -242,8 +242,8 @@ ring_on(void *arg)
     return NULL;
 }
 
-/* The number of the doorbell goes to another eventfd at once, and nobody may ring that. Nor do those who go on ringing keep
- * the inbox from being done. */
+/* The number of the doorbell goes to another eventfd at once, and nobody may ring that. Nor do
+ * those who go on ringing keep the inbox from being done. */
 START_TEST(nobody_rings_a_doorbell_that_is_closed)
 {
     for (int round = 0; round < 20; round++) {
@@ -358,8 +358,8 @@ START_TEST(a_full_doorbell_still_wakes)
 }
 END_TEST
 
-/* Each producer posts its next letter only when the one before was answered, so that the consumer goes to sleep all the
- * time, and one wake-up that is lost stops everything. */
+/* Each producer posts its next letter only when the one before was answered, so that the consumer
+ * goes to sleep all the time, and one wake-up that is lost stops everything. */
 struct exchange {
     struct post_office office;
     atomic_int answered[THREADS];

@@ -68,7 +68,8 @@ waiter_notify(struct uco__fd_wait *wait, int result)
 static int
 waiter_start(struct waiter *waiter, int fd, short events)
 {
-    *waiter = (struct waiter) {.wait = {.fd = fd, .events = events, .notify = waiter_notify}, .result = 1};
+    *waiter =
+        (struct waiter) {.wait = {.fd = fd, .events = events, .notify = waiter_notify}, .result = 1};
     return uco__poller_wait(&poller, &waiter->wait);
 }
 
@@ -388,7 +389,8 @@ START_TEST(a_watcher_stands_in_the_queue_once_and_gathers_what_happens)
     shut(ends[1]);
     look();
     ck_assert_uint_eq(ready.size, 1);
-    ck_assert_int_eq(watcher_run(&watcher) & (POLLIN | POLLOUT | POLLHUP), POLLIN | POLLOUT | POLLHUP);
+    ck_assert_int_eq(watcher_run(&watcher) & (POLLIN | POLLOUT | POLLHUP),
+                     POLLIN | POLLOUT | POLLHUP);
     uco__poller_unwatch(&poller, &watcher);
     shut(ends[0]);
     poller_shut();
@@ -509,7 +511,8 @@ START_TEST(a_wait_for_a_closed_number_can_still_be_given_up)
 }
 END_TEST
 
-/* The old pipe lives on in a copy, and the kernel reports it under the number that is now another's. */
+/* The old pipe lives on in a copy, and the kernel reports it under the number that is now
+ * another's. */
 struct stale {
     int old[2];
     int copy;
@@ -857,7 +860,8 @@ END_TEST
 /* _i: 1 with a kernel that has no epoll_pwait2, and so milliseconds only. */
 START_TEST(a_wait_in_the_kernel_is_never_too_short)
 {
-    static const uint64_t timeouts[] = {1, 999, 1000, 50001, 999999, 1000000, 1000001, 2500001, 10000000};
+    static const uint64_t timeouts[] = {1,       999,     1000,    50001,   999999,
+                                        1000000, 1000001, 2500001, 10000000};
 
     poller_open();
     if (_i == 1)
@@ -875,7 +879,13 @@ END_TEST
 START_TEST(timeouts_of_any_length_can_be_asked_for)
 {
     static const uint64_t timeouts[] = {
-        0, 1, UINT64_C(2147483647000000), UINT64_C(2147483648000000), UINT64_MAX / 2, UCO__NEVER - 1, UCO__NEVER,
+        0,
+        1,
+        UINT64_C(2147483647000000),
+        UINT64_C(2147483648000000),
+        UINT64_MAX / 2,
+        UCO__NEVER - 1,
+        UCO__NEVER,
     };
 
     poller_open();
@@ -898,7 +908,8 @@ on_alarm(int signo)
 
 START_TEST(a_signal_ends_a_wait_without_an_error)
 {
-    const struct itimerval often = {.it_value = {.tv_usec = 1000}, .it_interval = {.tv_usec = 1000}};
+    const struct itimerval often = {.it_value = {.tv_usec = 1000},
+                                    .it_interval = {.tv_usec = 1000}};
     static const uint64_t timeouts[] = {UCO__NEVER, 3600 * UCO__SECOND};
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
 

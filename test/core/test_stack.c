@@ -55,8 +55,9 @@ static bool
 is_mapped(char *address)
 {
     char *start = address - (uintptr_t) address % page();
+    unsigned char resident;
 
-    return msync(start, page(), MS_ASYNC) == 0;
+    return mincore(start, page(), &resident) == 0;
 }
 
 /* --- sizes --- */
@@ -68,8 +69,10 @@ START_TEST(sizes_are_rounded_up_to_pages_within_limits)
     ck_assert_uint_eq(uco__stack_size_round(0), 0);
     ck_assert_uint_eq(uco__stack_size_round(UCO__STACK_SIZE_MIN - 1), 0);
     ck_assert_uint_eq(uco__stack_size_round(UCO__STACK_SIZE_MIN), UCO__STACK_SIZE_MIN * factor);
-    ck_assert_uint_eq(uco__stack_size_round(UCO__STACK_SIZE_MIN + 1), UCO__STACK_SIZE_MIN * factor + page());
-    ck_assert_uint_eq(uco__stack_size_round(100000), (100000 * factor + page() - 1) / page() * page());
+    ck_assert_uint_eq(uco__stack_size_round(UCO__STACK_SIZE_MIN + 1),
+                      UCO__STACK_SIZE_MIN * factor + page());
+    ck_assert_uint_eq(uco__stack_size_round(100000),
+                      (100000 * factor + page() - 1) / page() * page());
     ck_assert_uint_eq(uco__stack_size_round(UCO__STACK_SIZE_MAX), UCO__STACK_SIZE_MAX * factor);
     ck_assert_uint_eq(uco__stack_size_round(UCO__STACK_SIZE_MAX + 1), 0);
     ck_assert_uint_eq(uco__stack_size_round(SIZE_MAX), 0);
@@ -242,7 +245,8 @@ take_and_free(int n)
     ck_assert_ptr_null(stacks.pools);
 }
 
-/* _i: with guards of the first choice, by mprotect, without. The first time is for malloc's own growth. */
+/* _i: with guards of the first choice, by mprotect, without. The first time is for malloc's own
+ * growth. */
 START_TEST(all_mappings_go_with_the_stacks)
 {
     int before;
@@ -371,7 +375,8 @@ map_count_max(void)
     return count;
 }
 
-/* Two mappings each, so that a quarter of the limit is as many as may be made: the rest is for others. */
+/* Two mappings each, so that a quarter of the limit is as many as may be made: the rest is for
+ * others. */
 START_TEST(guards_by_mprotect_leave_half_of_all_mappings)
 {
     long most = map_count_max() / 4;
@@ -500,8 +505,10 @@ main(void)
     tcase_add_test(tc, guards_by_mprotect_leave_half_of_all_mappings);
 
     tc = case_new(suite, "no memory");
-    tcase_add_loop_test(tc, where_there_is_no_room_for_many_stacks_one_will_do, 0, (int) COUNT(memory));
-    tcase_add_loop_test(tc, without_memory_there_is_no_stack_and_nothing_is_lost, 0, (int) COUNT(memory));
+    tcase_add_loop_test(tc, where_there_is_no_room_for_many_stacks_one_will_do, 0,
+                        (int) COUNT(memory));
+    tcase_add_loop_test(tc, without_memory_there_is_no_stack_and_nothing_is_lost, 0,
+                        (int) COUNT(memory));
     tcase_add_test(tc, a_pool_needs_memory_and_pooled_stacks_none);
     tcase_add_test(tc, a_slab_without_its_advice_is_a_slab);
     return suite_end(suite);
