@@ -79,27 +79,42 @@ lookup_release(struct lookup *lookup)
     uco__free(lookup);
 }
 
+static bool
+name_ends_with(const char *host, const char *suffix)
+{
+    size_t length = strlen(host);
+    size_t size = strlen(suffix);
+
+    if (length > 0 && host[length - 1] == '.')
+        length--;
+    return length >= size && strncasecmp(host + length - size, suffix, size) == 0;
+}
+
+/* RFC 6761: localhost, and all below it, is this machine, also where no file and no server says so. */
+static bool
+name_is_local(const char *host)
+{
+    return strcasecmp(host, "localhost") == 0 || strcasecmp(host, "localhost.") == 0 ||
+           name_ends_with(host, ".localhost");
+}
+
 static intptr_t
 lookup_run(void *arg)
 {
     struct lookup *lookup = arg;
 
     lookup->error = name_get(lookup->host, lookup->port, lookup->flags, &lookup->result);
+    if (lookup->error < 0 && name_is_local(lookup->host))
+        lookup->error = name_get("127.0.0.1", lookup->port, lookup->flags, &lookup->result);
     lookup_release(lookup);
     return 0;
 }
 
-/* RFC 6761: names under .invalid never exist, and nobody is to be asked about them. */
+/* RFC 6761: these names never exist, and nobody is to be asked about them. */
 static bool
 name_is_invalid(const char *host)
 {
-    static const char suffix[] = ".invalid";
-    size_t length = strlen(host);
-
-    if (length > 0 && host[length - 1] == '.')
-        length--;
-    return length >= sizeof suffix - 1 &&
-           strncasecmp(host + length - (sizeof suffix - 1), suffix, sizeof suffix - 1) == 0;
+    return name_ends_with(host, ".invalid");
 }
 
 int

@@ -4,6 +4,7 @@
 #include "fixture.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -236,19 +237,24 @@ visit_url(void *arg)
     return r;
 }
 
-/* The server does no TLS at all, and does not answer: cancelled within the handshake, again and
- * again. */
+/* Nobody accepts the connection, so nobody answers: cancelled within the handshake, again and again. */
 static void
 cancel_handshake(struct fixture *f)
 {
+    int silent = uco_listen("127.0.0.1", 0, 16);
+    struct sockaddr_in address;
+    socklen_t size = sizeof address;
     char url[64];
     void *arguments[] = {f->client, url};
 
-    snprintf(url, sizeof url, "https://127.0.0.1:%u/", (unsigned) f->server.port);
+    ck_assert_int_ge(silent, 0);
+    ck_assert_int_eq(getsockname(silent, (struct sockaddr *) &address, &size), 0);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u/", (unsigned) ntohs(address.sin_port));
     for (int i = 0; i < 5; i++) {
         ck_assert_int_eq(uco_with_timeout(0.01, visit_url, arguments), -ETIMEDOUT);
         expect_text(f, "/late/0", "late");
     }
+    uco_close(silent);
 }
 
 START_TEST(a_request_can_be_cancelled_within_the_handshake)
