@@ -25,8 +25,9 @@ environment, warnings are errors.
 END
 }
 
-# Every package that anything here needs: by which command, its name on Debian 12, and what shows that it is there already,
-# from wherever it came. (Recommended packages are not installed: so gcc's libc6-dev and the cross compiler's stand here.)
+# Every package that anything here needs: by which command, its name on Debian 12, and what shows
+# that it is there already, from wherever it came. (Recommended packages are not installed: so gcc's
+# libc6-dev and the cross compiler's stand here.)
 needs() {
     cat <<'END'
 tour  gcc                    program   cc gcc clang
