@@ -2,7 +2,7 @@
 #ifndef UCO_LOOP_H
 #define UCO_LOOP_H
 
-/* Running: the loop, its callbacks and timers, and watching file descriptors. */
+/* Running: the loop, its callbacks and timers. */
 
 #include <uco/common.h>
 
@@ -33,8 +33,8 @@ typedef struct uco_loop_options {
     size_t stack_size;        /* bytes, for tasks that do not say; 0 = 256 KiB. Rounded up to pages; 16 KiB to 1 GiB */
     enum uco_backend backend;
     double spin;              /* seconds to poll before blocking; 0 = block at once */
-    double slow_callback;     /* seconds; a task or callback that runs longer without suspending is reported. UCO_FOREVER =
-                                 never. 0 = 0.1 in debug mode, else never: measuring costs two clock reads a switch */
+    double slow_callback;     /* seconds; a task or callback that runs longer without suspending is reported. 0 = 0.1;
+                                 UCO_FOREVER = never */
     bool debug;               /* as UCO_DEBUG=1 in the environment, for this loop */
     void (*exception_handler)(const char *message, uco_task *task, void *arg); /* gets the reports, on the loop's thread; the
                                  task may be NULL and is borrowed. NULL: one line each on stderr */
@@ -130,9 +130,8 @@ UCO_API void uco_loop_stop(uco_loop *loop);
  * reference.
  *
  * Context: Any thread, while the loop does not run. Blocks until the tasks have ended.
- * Returns: 0           closed, also when it was before
+ * Returns: 0           closed, also when it was before; NULL is fine
  *          -EBUSY      the loop runs, or is being closed by another thread, or the caller is inside a running loop
- *          -EINVAL     loop is NULL
  *          -ESTALE     after fork()
  */
 UCO_API int uco_loop_close(uco_loop *loop);
@@ -281,50 +280,6 @@ UCO_API uco_timer uco_loop_call_at(uco_loop *loop, double when, uco_callback *cb
  *          -EPERM, -ESHUTDOWN, -ESTALE
  */
 UCO_API int uco_timer_cancel(uco_loop *loop, uco_timer timer);
-
-/**
- * uco_loop_add_reader() - Call back while a file descriptor is ready for reading.
- *
- * The callback runs once a turn for as long as there is something to read (or the end, or an error). A second call for the
- * same fd replaces the callback.
- *
- * Context: Loop's thread.
- * Returns: 0
- *          -EBADF      not an open file descriptor
- *          -EBUSY      a task waits to read from it
- *          -EINVAL     loop or cb is NULL
- *          -ENOMEM, -ENOSPC  no memory, here or in the kernel
- *          -EPERM      the loop runs in another thread, or fd is one that is always ready (a regular file)
- *          -ESHUTDOWN, -ESTALE
- */
-UCO_API int uco_loop_add_reader(uco_loop *loop, int fd, uco_callback *cb, void *arg);
-
-/**
- * uco_loop_add_writer() - uco_loop_add_reader() for writing.
- *
- * Context: Loop's thread.
- * Returns: As uco_loop_add_reader().
- */
-UCO_API int uco_loop_add_writer(uco_loop *loop, int fd, uco_callback *cb, void *arg);
-
-/**
- * uco_loop_remove_reader() - Stop calling back. The callback does not run again, also when it was due already.
- *
- * Context: Loop's thread.
- * Returns: 0           removed
- *          -ENOENT     there was none
- *          -EINVAL     loop is NULL
- *          -EPERM, -ESHUTDOWN, -ESTALE
- */
-UCO_API int uco_loop_remove_reader(uco_loop *loop, int fd);
-
-/**
- * uco_loop_remove_writer() - uco_loop_remove_reader() for writing.
- *
- * Context: Loop's thread.
- * Returns: As uco_loop_remove_reader().
- */
-UCO_API int uco_loop_remove_writer(uco_loop *loop, int fd);
 
 UCO_END_DECLS
 

@@ -12,5 +12,6 @@
 #include <uco/task.h>
 #include <uco/thread.h>
 #include <uco/wait.h>
+#include <uco/watch.h>
 
 #endif

@@ -25,16 +25,40 @@
 #include <time.h>
 #include <unistd.h>
 
+UCO__NOINLINE int
+uco__errno_save(void)
+{
+    return errno;
+}
+
+UCO__NOINLINE long
+uco__system_result(long r, int saved_errno)
+{
+    if (r == -1) {
+        r = -errno;
+        errno = saved_errno;
+    }
+    return r;
+}
+
 void *
 uco__allocate(size_t size)
 {
-    return uco__fault(UCO__FAULT_malloc) ? NULL : calloc(1, size);
+    int saved = errno;
+    void *block = uco__fault(UCO__FAULT_malloc) ? NULL : calloc(1, size);
+
+    errno = saved;
+    return block;
 }
 
 void *
 uco__reallocate(void *block, size_t size)
 {
-    return uco__fault(UCO__FAULT_malloc) ? NULL : realloc(block, size);
+    int saved = errno;
+
+    block = uco__fault(UCO__FAULT_malloc) ? NULL : realloc(block, size);
+    errno = saved;
+    return block;
 }
 
 char *
@@ -123,21 +147,21 @@ uco__read_now(int fd, void *buf, size_t n)
     r = UCO__SYSTEM(read, recv(fd, buf, n, MSG_DONTWAIT));
     if (r != -ENOTSOCK)
         return r;
-    r = uco__system_result(preadv2(fd, &vector, 1, -1, RWF_NOWAIT));
+    r = UCO__RESULT(preadv2(fd, &vector, 1, -1, RWF_NOWAIT));
     if (r != -EOPNOTSUPP && r != -EINVAL && r != -ENOSYS)
         return r;
-    return is_nonblocking(fd) ? uco__system_result(read(fd, buf, n)) : -EOPNOTSUPP;
+    return is_nonblocking(fd) ? UCO__RESULT(read(fd, buf, n)) : -EOPNOTSUPP;
 }
 
 static ssize_t
 write_now_unguarded(int fd, const void *buf, size_t n)
 {
     struct iovec vector = {.iov_base = (void *) (uintptr_t) buf, .iov_len = n};
-    ssize_t r = uco__system_result(pwritev2(fd, &vector, 1, -1, RWF_NOWAIT));
+    ssize_t r = UCO__RESULT(pwritev2(fd, &vector, 1, -1, RWF_NOWAIT));
 
     if (r != -EOPNOTSUPP && r != -EINVAL && r != -ENOSYS)
         return r;
-    return is_nonblocking(fd) ? uco__system_result(write(fd, buf, n)) : -EOPNOTSUPP;
+    return is_nonblocking(fd) ? UCO__RESULT(write(fd, buf, n)) : -EOPNOTSUPP;
 }
 
 ssize_t
@@ -158,7 +182,7 @@ uco__write_now(int fd, const void *buf, size_t n)
 ssize_t
 uco__read_ready(int fd, void *buf, size_t n)
 {
-    return uco__system_result(read(fd, buf, n));
+    return UCO__RESULT(read(fd, buf, n));
 }
 
 ssize_t
@@ -168,7 +192,7 @@ uco__write_ready(int fd, const void *buf, size_t n)
     ssize_t r;
 
     sigpipe_block(&guard);
-    r = uco__system_result(write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF));
+    r = UCO__RESULT(write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF));
     sigpipe_restore(&guard, r);
     return r;
 }
@@ -184,7 +208,7 @@ uco__is_file(int fd)
 ssize_t
 uco__file_write(int fd, const void *buf, size_t n)
 {
-    return uco__system_result(write(fd, buf, n));
+    return UCO__RESULT(write(fd, buf, n));
 }
 
 int

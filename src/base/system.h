@@ -13,14 +13,24 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-static inline long
-uco__system_result(long r)
-{
-    return r == -1 ? -errno : r;
-}
+/* errno is the coroutine's, so a call that fails leaves it as it was. Functions and not macros: where errno is, is a constant
+ * to the compiler, but a caller that suspends may go on in another thread. */
+UCO__EXPORT int uco__errno_save(void);
+/* The result of a call: its value, or a negative error, errno being put back. */
+UCO__EXPORT long uco__system_result(long r, int saved_errno);
 
-/* UCO__SYSTEM(accept4, accept4(fd, addr, len, flags)): the call's result, or a negative error. */
-#define UCO__SYSTEM(name, call) (uco__fault(UCO__FAULT_##name) ?: uco__system_result(call))
+#define UCO__RESULT(call)                                                                           \
+    ({                                                                                              \
+        int saved_errno_ = uco__errno_save();                                                       \
+        uco__system_result((call), saved_errno_);                                                   \
+    })
+
+/* UCO__SYSTEM(accept4, accept4(fd, addr, len, flags)): UCO__RESULT() of a call that tests can make fail. */
+#define UCO__SYSTEM(name, call)                                                                     \
+    ({                                                                                              \
+        long fault_ = uco__fault(UCO__FAULT_##name);                                                \
+        fault_ != 0 ? fault_ : UCO__RESULT(call);                                                   \
+    })
 
 /* Zeroed, or NULL. Freed by uco__free(). */
 UCO__EXPORT void *uco__allocate(size_t size);

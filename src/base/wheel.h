@@ -63,6 +63,13 @@ uint64_t uco__wheel_next(const struct uco__wheel *wheel);
 
 /* Moves the wheel's time on; what falls due by then is given out by uco__wheel_pop(). Never backwards. */
 void uco__wheel_advance(struct uco__wheel *wheel, uint64_t now);
+/* Whether uco__wheel_pop() would give one. */
+static inline bool
+uco__wheel_is_due(const struct uco__wheel *wheel)
+{
+    return !uco__list_empty(&wheel->due);
+}
+
 /* The next due node, taken out, or NULL. */
 struct uco__wheel_node *uco__wheel_pop(struct uco__wheel *wheel);
 

@@ -28,6 +28,7 @@
 #define POLL_INTERVAL (100 * UCO__MICROSECOND) /* between two looks at the kernel while tasks keep each other ready */
 #define SPAN_MAX 64                            /* switches between two looks at the clock */
 #define SLOW_DEFAULT 0.1                       /* seconds */
+#define SLOW_COARSE (20 * UCO__MILLISECOND)    /* from here on the coarse clock is fine enough */
 #define TIMER_SLACK 1                          /* ns; the kernel's default of 50 us would be added to each wait */
 #define POLL_RETRY UCO__MILLISECOND            /* after the kernel could not even be asked */
 
@@ -94,7 +95,7 @@ options_fill(uco_loop_options *filled, const uco_loop_options *options)
     if (filled->seed == 0 && seed != NULL)
         filled->seed = strtoull(seed, NULL, 10);
     if (filled->slow_callback == 0)
-        filled->slow_callback = filled->debug ? SLOW_DEFAULT : UCO_FOREVER;
+        filled->slow_callback = SLOW_DEFAULT;
     return 0;
 }
 
@@ -149,6 +150,7 @@ uco__loop_init(struct uco_loop *loop, const uco_loop_options *options,
     loop->forks = uco__forks;
     loop->operations = operations;
     loop->slow = uco__clock_from_seconds(loop->options.slow_callback);
+    loop->slow_coarse = loop->slow >= SLOW_COARSE;
     loop->span = SPAN_MAX;
     loop->wake_ready.run = wake_run;
     uco__timers_init(&loop->timers, loop->options.clock == UCO_CLOCK_REAL ? uco__clock_real() : 0);
@@ -346,8 +348,7 @@ uco__loop_breathe(struct uco_loop *loop)
         else if (loop->span < SPAN_MAX)
             loop->span *= 2;
         loop_poll(loop, 0);
-        if (loop->slow != UCO__NEVER)
-            loop->step_began = uco__clock_real();
+        loop->step_began = uco__loop_step_clock(loop);
     }
     loop->scheduler.budget = loop->span;
 }
@@ -468,6 +469,8 @@ uco__loop_run(struct uco_loop *loop)
             loop_wait(loop);
         else if (loop->scheduler.budget == 0)
             uco__loop_breathe(loop);
+        if (uco__wheel_is_due(&loop->timers.wheel))
+            uco__timers_expire(loop, loop->timers.wheel.now);
         uco__scheduler_turn(loop);
         if (loop->until_done || atomic_load(&loop->stopping)) {
             atomic_store(&loop->stopping, false);

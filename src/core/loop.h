@@ -62,8 +62,9 @@ struct uco_loop {
     uint64_t virtual_now;               /* of a clock that is not real */
     uint64_t polled;                    /* when the kernel was last asked; real clock */
     unsigned span;                      /* switches between two looks at the clock */
-    uint64_t step_began;                /* real clock; 0: steps are not timed */
+    uint64_t step_began;                /* uco__loop_step_clock() */
     uint64_t slow;                      /* ns that a step may take; UCO__NEVER: not timed */
+    bool slow_coarse;                   /* long enough for the cheap clock */
     int *errno_location;                /* of the thread that runs it */
     struct uco__list settlers;          /* uco_test_settle() */
     struct uco__list resources;
@@ -122,6 +123,13 @@ uco__loop_stale(const struct uco_loop *loop)
 UCO__EXPORT int uco__loop_check(const struct uco_loop *loop);
 /* The running loop of this thread for functions that need one: NULL, and -EPERM or -ESTALE in *error. */
 UCO__EXPORT struct uco_loop *uco__loop_current(int *error);
+
+/* The clock that steps are timed with. */
+static inline uint64_t
+uco__loop_step_clock(const struct uco_loop *loop)
+{
+    return UCO__LIKELY(loop->slow_coarse) ? uco__clock_coarse() : uco__clock_real();
+}
 
 UCO__EXPORT uint64_t uco__loop_now(const struct uco_loop *loop);
 

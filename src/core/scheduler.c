@@ -125,20 +125,28 @@ batch_renew(struct uco__scheduler *scheduler)
 
 /* --- steps: how long a fiber or callback keeps the loop --- */
 
-UCO__COLD void
-uco__scheduler_step_end(struct uco_loop *loop, struct uco__fiber *fiber)
+static UCO__COLD void
+step_report(struct uco_loop *loop, struct uco__fiber *fiber, uint64_t took)
 {
-    uint64_t now = uco__clock_real();
-    uint64_t took = now - loop->step_began;
-
-    loop->step_began = now;
-    if (took <= loop->slow)
-        return;
     uco__report(loop, fiber != NULL ? fiber->operations->task(fiber) : NULL,
                 "%s%s%s kept the loop for %.3f s without suspending: nothing else could run (slow_callback is %.3f s)",
                 fiber != NULL ? "task '" : "a callback", fiber != NULL ? fiber->operations->name(fiber) : "",
                 fiber != NULL ? "'" : "", uco__clock_to_seconds(took), uco__clock_to_seconds(loop->slow));
-    loop->step_began = uco__clock_real();
+    loop->step_began = uco__loop_step_clock(loop);
+}
+
+void
+uco__scheduler_step_end(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    uint64_t now, took;
+
+    if (UCO__UNLIKELY(loop->slow == UCO__NEVER))
+        return;
+    now = uco__loop_step_clock(loop);
+    took = now - loop->step_began;
+    loop->step_began = now;
+    if (UCO__UNLIKELY(took > loop->slow))
+        step_report(loop, fiber, took);
 }
 
 /* --- switching --- */
@@ -175,7 +183,7 @@ scheduler_has_next(struct uco_loop *loop)
     if (uco__ready_queue_empty(&scheduler->batch)) {
         /* A new turn, without going home: nothing there would be done that cannot wait for the end of the budget. */
         if (uco__ready_queue_empty(&scheduler->ready) || loop->until_done ||
-            !uco__inbox_empty(&loop->inbox) ||
+            !uco__inbox_empty(&loop->inbox) || uco__wheel_is_due(&loop->timers.wheel) ||
             atomic_load_explicit(&loop->stopping, memory_order_relaxed))
             return false;
         batch_renew(scheduler);
@@ -216,8 +224,7 @@ scheduler_leave(struct uco_loop *loop, struct uco__fiber *fiber)
     struct uco__stack *to;
     int saved_errno = *loop->errno_location;
 
-    if (UCO__UNLIKELY(loop->slow != UCO__NEVER))
-        uco__scheduler_step_end(loop, fiber);
+    uco__scheduler_step_end(loop, fiber);
     to = scheduler_pick(loop);
     if (to != from)
         stack_switch(from, to, false);
@@ -274,8 +281,7 @@ static void
 scheduler_call_now(struct uco_loop *loop, struct uco__ready *node)
 {
     node->run(node);
-    if (UCO__UNLIKELY(loop->slow != UCO__NEVER))
-        uco__scheduler_step_end(loop, NULL);
+    uco__scheduler_step_end(loop, NULL);
 }
 
 void
@@ -285,8 +291,7 @@ uco__scheduler_turn(struct uco_loop *loop)
 
     if (uco__ready_queue_empty(&scheduler->batch))
         batch_renew(scheduler);
-    if (loop->slow != UCO__NEVER)
-        loop->step_began = uco__clock_real();
+    loop->step_began = uco__loop_step_clock(loop);
     for (;;) {
         struct uco__ready *node = uco__ready_queue_pop(&scheduler->batch);
 

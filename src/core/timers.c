@@ -152,7 +152,7 @@ slots_grow(struct uco_loop *loop)
 }
 
 static uco_timer
-timer_new(uco_loop *loop, uint64_t deadline, uco_callback *cb, void *arg)
+timer_new(uco_loop *loop, uint64_t now, uint64_t deadline, uco_callback *cb, void *arg)
 {
     struct uco__timer_slot *slot;
 
@@ -167,6 +167,9 @@ timer_new(uco_loop *loop, uint64_t deadline, uco_callback *cb, void *arg)
     slot->arg = arg;
     slot->state = SLOT_PENDING;
     uco__timer_init(&slot->timer, slot_fire);
+    /* What is over already runs in the next turn, after what was due before it. */
+    if (deadline <= now)
+        uco__wheel_advance(&loop->timers.wheel, now);
     uco__timer_start(loop, &slot->timer, deadline);
     return (uint64_t) slot->generation << 32 | (slot->index + 1);
 }
@@ -183,12 +186,14 @@ uco_timer
 uco_loop_call_later(uco_loop *loop, double seconds, uco_callback *cb, void *arg)
 {
     int r = timer_check(loop, seconds, cb);
+    uint64_t now;
 
     if (r < 0) {
         uco__error_null(r);
         return 0;
     }
-    return timer_new(loop, uco__clock_after(uco__loop_now(loop), seconds), cb, arg);
+    now = uco__loop_now(loop);
+    return timer_new(loop, now, uco__clock_after(now, seconds), cb, arg);
 }
 
 uco_timer
@@ -200,7 +205,7 @@ uco_loop_call_at(uco_loop *loop, double when, uco_callback *cb, void *arg)
         uco__error_null(r);
         return 0;
     }
-    return timer_new(loop, uco__clock_from_seconds(when), cb, arg);
+    return timer_new(loop, uco__loop_now(loop), uco__clock_from_seconds(when), cb, arg);
 }
 
 int

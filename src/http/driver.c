@@ -123,7 +123,7 @@ curl_opens(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
     int fd, r;
 
     (void) purpose;
-    fd = (int) uco__system_result(socket(address->family, type, address->protocol));
+    fd = (int) UCO__RESULT(socket(address->family, type, address->protocol));
     r = fd >= 0 ? uco__http_sockets_open(&transfer->driver->sockets, fd) : fd;
     if (r < 0 && fd >= 0)
         curl_closes(transfer->driver, fd);

@@ -129,7 +129,7 @@ uco_read(int fd, void *buf, size_t n)
     if (r < 0)
         return r;
     if (n == 0)
-        return 0;
+        return uco__poll_now(fd, 0) < 0 ? -EBADF : 0;
     for (;;) {
         got = waited == -EPERM ? -EOPNOTSUPP : uco__read_now(fd, buf, n);
         if (got == -EOPNOTSUPP)

@@ -66,7 +66,7 @@ connect_finish(int fd)
         if (r < 0)
             return r;
     }
-    r = (int) uco__system_result(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size));
+    r = (int) UCO__RESULT(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size));
     return r < 0 ? r : -error;
 }
 

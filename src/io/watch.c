@@ -14,6 +14,7 @@
 #include "core/report.h"
 
 #include <poll.h>
+#include <uco/watch.h>
 
 struct watch {
     struct uco__fd_watcher watcher;

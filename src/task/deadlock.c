@@ -16,7 +16,8 @@
 
 #include <stdio.h>
 
-#define CYCLE_STEPS_MAX 1000  /* of a search for a cycle of waits */
+#define CYCLE_STEPS_MAX 1000    /* tasks, of a search for a cycle of waits */
+#define CYCLE_WAITERS_MAX 10000 /* of all of them together */
 #define DEADLOCK_TEXT_MAX 900 /* bytes of the report */
 
 /* --- cycles --- */
@@ -25,7 +26,8 @@ struct search {
     uint64_t serial;
     struct uco_loop *loop;
     struct uco__task *pending; /* found, not looked at yet; linked by search_next */
-    unsigned steps;
+    unsigned steps;   /* tasks looked at */
+    unsigned waiters; /* looked at */
     bool found;
 };
 
@@ -51,7 +53,7 @@ search_expand(struct search *search, struct uco__task *task)
         const struct uco__waiter *waiter = UCO__CONTAINER(link, struct uco__waiter, link);
 
         search_visit(search, waiter->task != NULL ? uco__task_of(waiter->task) : NULL);
-        if (search->found || ++search->steps > CYCLE_STEPS_MAX)
+        if (search->found || ++search->waiters > CYCLE_WAITERS_MAX)
             break;
     }
     uco__mutex_unlock(&task->future.mutex);

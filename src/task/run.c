@@ -17,7 +17,6 @@
 #include "task/runtime.h"
 #include "task/task.h"
 
-#include <pthread.h>
 #include <signal.h>
 
 /* --- signals: the first SIGINT or SIGTERM cancels uco_run()'s main task --- */
@@ -95,26 +94,24 @@ runtime_free(struct uco_loop *loop)
     uco__free(uco__runtime_of(loop));
 }
 
-static void *
-runtime_close_elsewhere(void *loop)
+/* Closes a loop in any case: also inside another, which stands still meanwhile. That is only for loops that nobody else can
+ * close any more. */
+void
+uco__loop_close_here(struct uco_loop *loop)
 {
+    struct uco_loop *outer = uco__running;
+
+    uco__running = NULL;
     uco_loop_close(loop);
-    return NULL;
+    uco__running = outer;
 }
 
-/* The last handle was dropped, and the loop is open: it can only be closed, if need be in a thread made for that, since the
- * caller's may be running another loop. */
+/* The last handle was dropped, and the loop is open. */
 static void
 runtime_orphaned(struct uco_loop *loop)
 {
-    pthread_t thread;
-
     uco__runtime_of(loop)->orphaned = true;
-    if (uco_loop_close(loop) == 0)
-        return;
-    if (pthread_create(&thread, NULL, runtime_close_elsewhere, loop) != 0)
-        uco__panic("a loop that nobody closed cannot be closed: there is no thread for it");
-    pthread_join(thread, NULL);
+    uco__loop_close_here(loop);
 }
 
 static const struct uco__loop_operations runtime_operations = {
@@ -367,7 +364,7 @@ uco_loop_close(uco_loop *loop)
     struct uco_loop *outer;
 
     if (loop == NULL)
-        return uco__misuse(-EINVAL, "uco_loop_close: the loop is NULL");
+        return 0;
     if (uco__loop_stale(loop))
         return uco__misuse(-ESTALE, "the loop was made before fork(): in the child it is dead");
     if (atomic_load(&loop->closed))

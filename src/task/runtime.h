@@ -27,6 +27,8 @@ struct uco__runtime {
 
 /* uco_loop_new() with a negative error instead of errno. */
 struct uco_loop *uco__loop_new(const uco_loop_options *options, int *error);
+/* uco_loop_close(), also inside another running loop. */
+void uco__loop_close_here(struct uco_loop *loop);
 
 static inline struct uco__runtime *
 uco__runtime_of(const struct uco_loop *loop)

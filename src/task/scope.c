@@ -284,6 +284,7 @@ uco_scope_close(uco_scope *s, intptr_t result)
     struct uco__task *task;
     struct uco__scope *scope;
     enum uco__scope_cause cause;
+    bool cut;
     int error;
 
     if (s == NULL)
@@ -297,9 +298,14 @@ uco_scope_close(uco_scope *s, intptr_t result)
     while (task->scope != scope)
         scope_pop_open(task);
     cause = scope->delivered && !scope_outer_effective(scope) ? scope->cause : UCO__SCOPE_ALIVE;
+    cut = scope->delivered && scope->cause != UCO__SCOPE_ALIVE;
     scope_pop(task);
-    if (result != -ECANCELED || cause == UCO__SCOPE_ALIVE)
+    if (result != -ECANCELED || cause == UCO__SCOPE_ALIVE) {
+        /* An outer scope is cancelled too, and is why this -ECANCELED stays one: so it is the outer one's to translate. */
+        if (result == -ECANCELED && cut)
+            uco__scope_delivered(task);
         return result;
+    }
     return cause == UCO__SCOPE_EXPIRED ? -ETIMEDOUT : 0;
 }
 

@@ -129,8 +129,7 @@ task_body(struct uco__fiber *fiber)
     result = task->fn(task->arg);
     if (UCO__UNLIKELY(uco__loop_stale(loop)))
         uco__panic("a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
-    if (UCO__UNLIKELY(loop->slow != UCO__NEVER))
-        uco__scheduler_step_end(loop, fiber);
+    uco__scheduler_step_end(loop, fiber);
     result = task_result(task, result);
     uco__scope_close_all(task);
     if (!uco__list_empty(&task->children))

@@ -192,7 +192,7 @@ uco_loop_thread_start(const uco_loop_options *options)
 
 fail_thread:
     /* The close runs the callback: t must still be there. */
-    uco_loop_close(t->loop);
+    uco__loop_close_here(t->loop);
     uco_loop_unref(t->loop);
 fail_loop:
     loop_thread_free(t);
