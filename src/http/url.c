@@ -52,6 +52,8 @@ origin_set(struct uco__http_origin *origin, CURLU *parts, const char **why)
     /* file: has neither host nor port; what it lacks is not what is wrong with it. */
     if (scheme != NULL && strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0)
         code = CURLUE_UNSUPPORTED_SCHEME;
+    if (code == CURLUE_OK && host[0] == '\0')
+        code = CURLUE_NO_HOST;
     if (code == CURLUE_OK) {
         origin->tls = strcasecmp(scheme, "https") == 0;
         r = origin_set_key(origin, host, port);
