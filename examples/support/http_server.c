@@ -358,8 +358,9 @@ http_server_run(void *arg)
     int fd;
 
     while ((fd = server_accept(server)) >= 0) {
-        /* An answer is two writes; Nagle's algorithm would keep the second back until the first is acknowledged. */
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int) {1}, sizeof(int));
+        /* An answer is two writes; Nagle's algorithm would keep the second back until the first is
+         * acknowledged. */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         connection_start(server, fd);
     }
     uco_close(server->fd);

@@ -3,10 +3,12 @@
 #define UCO_IO_H
 
 /*
- * Files and sockets: POSIX's names, parameters and order, with negative errno results; each suspends only its coroutine.
+ * Files and sockets: POSIX's names, parameters and order, with negative errno results; each
+ * suspends only its coroutine.
  *
- * SIGPIPE is never raised. A second task that waits for the same direction of one fd gets -EBUSY. A socket is made
- * non-blocking when a call needs it; no other fd has its flags changed: what others may share is polled.
+ * SIGPIPE is never raised. A second task that waits for the same direction of one fd gets -EBUSY. A
+ * socket is made non-blocking when a call needs it; no other fd has its flags changed: what others
+ * may share is polled.
  */
 
 #include <uco/common.h>
@@ -18,7 +20,8 @@ UCO_BEGIN_DECLS
 /**
  * uco_read() - read(2): read what is there, waiting until there is something.
  *
- * @fd:     A socket, pipe, terminal or any other that can be polled; a regular file that is not in memory is read by the pool.
+ * @fd:     A socket, pipe, terminal or any other that can be polled; a regular file that is not in
+ *          memory is read by the pool.
  *
  * Context: Coroutine. Suspends.
  * Returns: The number of bytes; 0 at the end, or for n = 0
@@ -46,7 +49,8 @@ UCO_API ssize_t uco_write(int fd, const void *buf, size_t n);
  * uco_read_exactly() - uco_read() until n bytes are there.
  *
  * Context: Coroutine. Suspends.
- * Returns: n, -ENODATA when the end came first, or uco_read()'s errors (what was read until then is in buf).
+ * Returns: n, -ENODATA when the end came first, or uco_read()'s errors (what was read until then is
+ *          in buf).
  */
 UCO_API ssize_t uco_read_exactly(int fd, void *buf, size_t n);
 
@@ -71,7 +75,8 @@ UCO_API ssize_t uco_write_all(int fd, const void *buf, size_t n, size_t *done);
  *
  * Context:   Coroutine. Suspends.
  * Ownership: The new fd is the caller's.
- * Returns:   The new fd; -ECANCELED, -EBADF, -EBUSY, -EPERM, -ENOMEM as uco_read(); -EMFILE, -ENFILE and accept4(2)'s others.
+ * Returns:   The new fd; -ECANCELED, -EBADF, -EBUSY, -EPERM, -ENOMEM as uco_read(); -EMFILE,
+ *            -ENFILE and accept4(2)'s others.
  */
 UCO_API int uco_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 
@@ -81,8 +86,8 @@ UCO_API int uco_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags
  * @fd:     A socket; made non-blocking. After an error, -ECANCELED included, it can only be closed.
  *
  * Context: Coroutine. Suspends.
- * Returns: 0; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH and connect(2)'s others; -ECANCELED, -EBADF, -EBUSY, -EPERM, -ENOMEM as
- *          uco_read().
+ * Returns: 0; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH and connect(2)'s others; -ECANCELED, -EBADF,
+ *          -EBUSY, -EPERM, -ENOMEM as uco_read().
  */
 UCO_API int uco_connect(int fd, const struct sockaddr *addr, socklen_t len);
 
@@ -101,7 +106,8 @@ UCO_API int uco_connect(int fd, const struct sockaddr *addr, socklen_t len);
 UCO_API int uco_poll(int fd, short events, double timeout);
 
 /**
- * uco_close() - close(2). Those of this loop who wait on the fd are woken with -EBADF first; its watchers are removed.
+ * uco_close() - close(2). Those of this loop who wait on the fd are woken with -EBADF first; its
+ * watchers are removed.
  *
  * Context: Any thread; only the running loop's own waiters are woken. Does not suspend.
  * Returns: 0, -EBADF (not open).
@@ -111,15 +117,17 @@ UCO_API int uco_close(int fd);
 /**
  * uco_listen() - Make a listening socket.
  *
- * @host:     A numeric address, a name, NULL (all addresses), "unix:/path" or "unix:@abstract". A socket file that nobody
- *            listens on any more is replaced.
+ * @host:     A numeric address, a name, NULL (all addresses), "unix:/path" or "unix:@abstract". A
+ *            socket file that nobody listens on any more is replaced.
  * @port:     0 = any free one (getsockname(2) tells); of no meaning for "unix:".
  * @backlog:  0 or less = the system's greatest.
  *
- * Context:   Numeric addresses, NULL and "unix:": any thread, does not suspend. Names: coroutine, suspends.
+ * Context:   Numeric addresses, NULL and "unix:": any thread, does not suspend. Names: coroutine,
+ *            suspends.
  * Ownership: The fd is the caller's: uco_close(). Non-blocking and close-on-exec.
- * Returns:   The fd; -EADDRINUSE, -EACCES and bind(2)'s others; -ENOENT (unknown name), -EAGAIN (the look-up failed for now),
- *            -ENAMETOOLONG, -EINVAL; -EPERM (a name, not in a coroutine); -ECANCELED.
+ * Returns:   The fd; -EADDRINUSE, -EACCES and bind(2)'s others; -ENOENT (unknown name), -EAGAIN
+ *            (the look-up failed for now), -ENAMETOOLONG, -EINVAL; -EPERM (a name, not in a
+ *            coroutine); -ECANCELED.
  */
 UCO_API int uco_listen(const char *host, uint16_t port, int backlog);
 

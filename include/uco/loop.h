@@ -13,8 +13,9 @@ typedef uint64_t uco_timer;
 
 enum uco_clock {
     UCO_CLOCK_REAL = 0, /* CLOCK_MONOTONIC */
-    UCO_CLOCK_VIRTUAL,  /* begins at 0; jumps to the next timer when all tasks are blocked, nothing is ready to be read
-                           and no pool job runs (other threads do not hold it) */
+    UCO_CLOCK_VIRTUAL,  /* begins at 0; jumps to the next timer when all tasks are blocked, nothing
+                           is ready to be read and no pool job runs (other threads do not hold
+                           it) */
     UCO_CLOCK_MANUAL    /* begins at 0; only uco_test_advance() moves it */
 };
 
@@ -27,27 +28,30 @@ enum uco_backend {
 /** Zeroed, all fields mean their default. */
 typedef struct uco_loop_options {
     enum uco_clock clock;
-    uint64_t seed;            /* 0 = FIFO; else the tasks that are ready in the same turn run in a seeded random order, each
-                                 once; callbacks and posts keep their places. UCO_SEED=n in the environment sets it where
-                                 it is 0 */
-    size_t stack_size;        /* bytes, for tasks that do not say; 0 = 256 KiB. Rounded up to pages; 16 KiB to 1 GiB */
+    uint64_t seed;     /* 0 = FIFO; else the tasks that are ready in the same turn run in a
+                          seeded random order, each once; callbacks and posts keep their
+                          places. UCO_SEED=n in the environment sets it where it is 0 */
+    size_t stack_size; /* bytes, for tasks that do not say; 0 = 256 KiB. Rounded up to pages;
+                          16 KiB to 1 GiB */
     enum uco_backend backend;
-    double spin;              /* seconds to poll before blocking; 0 = block at once */
-    double slow_callback;     /* seconds; a task or callback that runs longer without suspending is reported. 0 = 0.1;
-                                 UCO_FOREVER = never */
-    bool debug;               /* as UCO_DEBUG=1 in the environment, for this loop */
-    void (*exception_handler)(const char *message, uco_task *task, void *arg); /* gets the reports, on the loop's thread; the
-                                 task may be NULL and is borrowed. NULL: one line each on stderr */
+    double spin;          /* seconds to poll before blocking; 0 = block at once */
+    double slow_callback; /* seconds; a task or callback that runs longer without suspending is
+                             reported. 0 = 0.1; UCO_FOREVER = never */
+    bool debug;           /* as UCO_DEBUG=1 in the environment, for this loop */
+    /* gets the reports, on the loop's thread; the task may be NULL and is borrowed. NULL: one
+     * line each on stderr */
+    void (*exception_handler)(const char *message, uco_task *task, void *arg);
     void *exception_arg;
     uintptr_t reserved[8];
 } uco_loop_options;
 
 /**
- * uco_run() - Run a coroutine in a new loop of its own until it returns: the whole life of an ordinary program.
+ * uco_run() - Run a coroutine in a new loop of its own until it returns: the whole life of an
+ * ordinary program.
  *
- * When fn has returned, what tasks are left are cancelled and waited for, and the loop is closed. In the main thread,
- * where SIGINT or SIGTERM have their default disposition, the first of them cancels the main task and a second one kills
- * the process.
+ * When fn has returned, what tasks are left are cancelled and waited for, and the loop is closed.
+ * In the main thread, where SIGINT or SIGTERM have their default disposition, the first of them
+ * cancels the main task and a second one kills the process.
  *
  * @fn:     The main task's body.
  * @arg:    Handed to fn.
@@ -67,8 +71,8 @@ UCO_API intptr_t uco_run(uco_fn *fn, void *arg);
  * @options: NULL = the defaults. Read during the call only.
  *
  * Context:  As uco_run().
- * Returns:  As uco_run(); also -EINVAL for options out of range (NaN, a negative spin, an unknown clock or backend),
- *           -ENOSYS for a backend that is not there.
+ * Returns:  As uco_run(); also -EINVAL for options out of range (NaN, a negative spin, an unknown
+ *           clock or backend), -ENOSYS for a backend that is not there.
  */
 UCO_API intptr_t uco_run_with(const uco_loop_options *options, uco_fn *fn, void *arg);
 
@@ -79,7 +83,8 @@ UCO_API intptr_t uco_run_with(const uco_loop_options *options, uco_fn *fn, void 
  *
  * Context:   Any thread.
  * Ownership: One reference: uco_loop_close(), then uco_loop_unref().
- * Returns:   The loop, or NULL with errno ENOMEM, EMFILE, ENFILE, EINVAL or ENOSYS (as uco_run_with()).
+ * Returns:   The loop, or NULL with errno ENOMEM, EMFILE, ENFILE, EINVAL or ENOSYS (as
+ *            uco_run_with()).
  */
 UCO_API uco_loop *uco_loop_new(const uco_loop_options *options);
 
@@ -92,7 +97,8 @@ UCO_API uco_loop *uco_loop_new(const uco_loop_options *options);
  *
  * Context: Loop's thread, outside any running loop. Blocks the thread.
  * Returns: fn's result
- *          -EINTR      the loop was stopped first: the task stays and goes on when the loop runs again
+ *          -EINTR      the loop was stopped first: the task stays and goes on when the loop runs
+ *                      again
  *          -EBUSY      inside a running loop
  *          -EPERM      the loop runs in another thread
  *          -ESHUTDOWN  the loop is closed
@@ -114,8 +120,8 @@ UCO_API int uco_loop_run_forever(uco_loop *loop);
 /**
  * uco_loop_stop() - Make a running loop return after the turn it is in.
  *
- * On a loop that does not run yet, the next run does one turn without waiting, and returns. NULL and closed loops are
- * left alone.
+ * On a loop that does not run yet, the next run does one turn without waiting, and returns. NULL
+ * and closed loops are left alone.
  *
  * Context: Any thread.
  */
@@ -124,20 +130,22 @@ UCO_API void uco_loop_stop(uco_loop *loop);
 /**
  * uco_loop_close() - End a loop.
  *
- * Runs each accepted post once, cancels the tasks and waits for them, drops timers and watchers, closes open resources
- * (HTTP clients) and reports each by the line that opened it. Tasks that are left over end on the closing thread, and see
- * its thread-locals: uco_loop_thread_stop() is kinder. From its start on, posts are refused with -ESHUTDOWN. Takes no
- * reference.
+ * Runs each accepted post once, cancels the tasks and waits for them, drops timers and watchers,
+ * closes open resources (HTTP clients) and reports each by the line that opened it. Tasks that are
+ * left over end on the closing thread, and see its thread-locals: uco_loop_thread_stop() is kinder.
+ * From its start on, posts are refused with -ESHUTDOWN. Takes no reference.
  *
  * Context: Any thread, while the loop does not run. Blocks until the tasks have ended.
  * Returns: 0           closed, also when it was before; NULL is fine
- *          -EBUSY      the loop runs, or is being closed by another thread, or the caller is inside a running loop
+ *          -EBUSY      the loop runs, or is being closed by another thread, or the caller is inside
+ *                      a running loop
  *          -ESTALE     after fork()
  */
 UCO_API int uco_loop_close(uco_loop *loop);
 
 /**
- * uco_loop_ref() - Take a reference, so that the handle outlives the loop's close: for those who may post late.
+ * uco_loop_ref() - Take a reference, so that the handle outlives the loop's close: for those who
+ * may post late.
  *
  * Context: Any thread.
  * Returns: loop. NULL, with errno EINVAL, for NULL.
@@ -179,7 +187,8 @@ UCO_API uco_loop *uco_get_running_loop(void);
 UCO_API double uco_time(void);
 
 /**
- * uco_loop_call_soon() - Queue a callback for the next turn; callbacks run in the order in which they were queued.
+ * uco_loop_call_soon() - Queue a callback for the next turn; callbacks run in the order in which
+ * they were queued.
  *
  * Context: Loop's thread.
  * Returns: 0           it will run once
@@ -194,7 +203,8 @@ UCO_API int uco_loop_call_soon(uco_loop *loop, uco_callback *cb, void *arg);
 /**
  * uco_loop_call_soon_threadsafe() - Queue a callback from any thread, and wake the loop.
  *
- * Each thread's posts run in the order in which it made them. Not for signal handlers: uco_wake_from_signal() is.
+ * Each thread's posts run in the order in which it made them. Not for signal handlers:
+ * uco_wake_from_signal() is.
  *
  * Context: Any thread.
  * Returns: 0           it runs exactly once
@@ -205,7 +215,8 @@ UCO_API int uco_loop_call_soon(uco_loop *loop, uco_callback *cb, void *arg);
  */
 UCO_API int uco_loop_call_soon_threadsafe(uco_loop *loop, uco_callback *cb, void *arg);
 
-/** A callback that is posted without allocating: zeroed, then callback and arg set; must live until it has run. */
+/** A callback that is posted without allocating: zeroed, then callback and arg set; must live until
+ * it has run. */
 typedef struct uco_post {
     uco_callback *callback;
     void *arg;
@@ -213,7 +224,8 @@ typedef struct uco_post {
 } uco_post;
 
 /**
- * uco_loop_post() - uco_loop_call_soon_threadsafe() with a node of the caller's instead of an allocation.
+ * uco_loop_post() - uco_loop_call_soon_threadsafe() with a node of the caller's instead of an
+ * allocation.
  *
  * A node that is still queued is not queued twice; it may be posted again from its own callback on.
  *
@@ -240,7 +252,8 @@ UCO_API int uco_loop_post(uco_loop *loop, uco_post *post);
 UCO_API int uco_loop_set_wake_callback(uco_loop *loop, uco_callback *cb, void *arg);
 
 /**
- * uco_wake_from_signal() - Wake a loop from a signal handler: the one async-signal-safe call. Keeps errno.
+ * uco_wake_from_signal() - Wake a loop from a signal handler: the one async-signal-safe call. Keeps
+ * errno.
  *
  * @loop:   Must outlive the call: hold a reference.
  *
@@ -252,13 +265,14 @@ UCO_API int uco_wake_from_signal(uco_loop *loop);
 /**
  * uco_loop_call_later() - Run a callback after a time, measured from this call.
  *
- * Callbacks that fall due together run in the order of their time, and at the same time in the order of these calls.
+ * Callbacks that fall due together run in the order of their time, and at the same time in the
+ * order of these calls.
  *
  * @seconds: Zero or less: in the next turn. UCO_FOREVER: never, but the ticket is good.
  *
  * Context:  Loop's thread.
- * Returns:  A ticket for uco_timer_cancel(), or 0 with errno EINVAL (loop or cb NULL, NaN), EPERM, ESHUTDOWN, ENOMEM or
- *           ESTALE.
+ * Returns:  A ticket for uco_timer_cancel(), or 0 with errno EINVAL (loop or cb NULL, NaN), EPERM,
+ *           ESHUTDOWN, ENOMEM or ESTALE.
  */
 UCO_API uco_timer uco_loop_call_later(uco_loop *loop, double seconds, uco_callback *cb, void *arg);
 

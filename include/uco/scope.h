@@ -5,13 +5,14 @@
 /*
  * Cancellation and timeouts: one mechanism, the scope.
  *
- * Cancellation is level-triggered: from the request on, every suspending call that the task makes inside the cancelled
- * scope, also one that could finish at once, returns -ECANCELED, without doing its operation and after letting others run,
- * until the task leaves that scope. What was granted or finished before stays granted: the call returns its result, and
- * the next one fails. A task that ignores 1,000 in a row is reported by name. Tasks created inside a scope are not inside it.
+ * Cancellation is level-triggered: from the request on, every suspending call that the task makes
+ * inside the cancelled scope, also one that could finish at once, returns -ECANCELED, without doing
+ * its operation and after letting others run, until the task leaves that scope. What was granted or
+ * finished before stays granted: the call returns its result, and the next one fails. A task that
+ * ignores 1,000 in a row is reported by name. Tasks created inside a scope are not inside it.
  *
- * A uco_scope is a ticket: the deadline itself lives in the loop, so a scope that is left open by an early return is safe.
- * The next outer close, or the end of the task, closes and reports it.
+ * A uco_scope is a ticket: the deadline itself lives in the loop, so a scope that is left open by
+ * an early return is safe. The next outer close, or the end of the task, closes and reports it.
  */
 
 #include <uco/common.h>
@@ -23,18 +24,21 @@ typedef struct uco_scope {
 } uco_scope;
 
 /**
- * uco_scope_open() - Begin a stretch of the calling task that ends after a time, or by uco_scope_cancel(). Scopes nest.
+ * uco_scope_open() - Begin a stretch of the calling task that ends after a time, or by
+ * uco_scope_cancel(). Scopes nest.
  *
  * @s:       Filled in on success.
  * @timeout: Seconds from now; UCO_FOREVER = no deadline; zero or less = expired at once.
  *
  * Context:  Coroutine. Does not suspend.
- * Returns:  0, -EINVAL (s is NULL, NaN), -EPERM (not in a coroutine), -ENOMEM. On an error there is no scope.
+ * Returns:  0, -EINVAL (s is NULL, NaN), -EPERM (not in a coroutine), -ENOMEM. On an error there is
+ *           no scope.
  */
 UCO_API int uco_scope_open(uco_scope *s, double timeout);
 
 /**
- * uco_shield_open() - Begin a stretch that outer cancellations do not reach: for clean-up that must suspend.
+ * uco_shield_open() - Begin a stretch that outer cancellations do not reach: for clean-up that must
+ * suspend.
  *
  * @s:      Filled in on success; closed by uco_scope_close().
  * @budget: Seconds from now after which the shield itself is cancelled; UCO_FOREVER = none.
@@ -45,7 +49,8 @@ UCO_API int uco_scope_open(uco_scope *s, double timeout);
 UCO_API int uco_shield_open(uco_scope *s, double budget);
 
 /**
- * uco_scope_open_at(), uco_shield_open_at() - The same, and remember the line that called, for reports.
+ * uco_scope_open_at(), uco_shield_open_at() - The same, and remember the line that called, for
+ * reports.
  *
  * @file: A string that is never freed, as __FILE__.
  * @line: As __LINE__.
@@ -64,8 +69,8 @@ UCO_API int uco_shield_open_at(const char *file, int line, uco_scope *s, double 
  * @result: What the work inside gave.
  *
  * Context: Coroutine, the one that opened it. Does not suspend.
- * Returns: result; but where result is -ECANCELED, a call inside was cut short by this scope, and no outer scope that
- *          reaches it is cancelled:
+ * Returns: result; but where result is -ECANCELED, a call inside was cut short by this scope, and
+ *          no outer scope that reaches it is cancelled:
  *          -ETIMEDOUT  when its deadline had expired
  *          0           when uco_scope_cancel() had cancelled it
  *          And -EINVAL when it is not an open scope of the calling task, -EPERM not in a coroutine.
@@ -76,7 +81,8 @@ UCO_API intptr_t uco_scope_close(uco_scope *s, intptr_t result);
  * uco_scope_cancel() - Cancel what a scope encloses. Needs no memory.
  *
  * Context: Loop's thread: also from other tasks of the loop, and callbacks.
- * Returns: 0 (also when it was cancelled before), -EINVAL (not an open scope of the running loop), -EPERM (no loop runs here).
+ * Returns: 0 (also when it was cancelled before), -EINVAL (not an open scope of the running loop),
+ *          -EPERM (no loop runs here).
  */
 UCO_API int uco_scope_cancel(uco_scope *s);
 

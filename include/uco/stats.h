@@ -9,20 +9,20 @@
 UCO_BEGIN_DECLS
 
 typedef struct uco_loop_stats {
-    uint64_t turns;             /* of the loop */
-    uint64_t polls;             /* of them, those that asked the kernel */
-    uint64_t switches;          /* times that a task began or went on to run */
-    uint64_t posts;             /* received from other threads */
+    uint64_t turns;    /* of the loop */
+    uint64_t polls;    /* of them, those that asked the kernel */
+    uint64_t switches; /* times that a task began or went on to run */
+    uint64_t posts;    /* received from other threads */
     uint64_t tasks_created;
-    uint64_t tasks;             /* that have not ended */
-    uint64_t timers;            /* pending: sleeps, deadlines and call_later's */
-    uint64_t stacks;            /* in existence, in use or pooled */
+    uint64_t tasks;  /* that have not ended */
+    uint64_t timers; /* pending: sleeps, deadlines and call_later's */
+    uint64_t stacks; /* in existence, in use or pooled */
     uint64_t stacks_in_use;
-    uint64_t stacks_unguarded;  /* without a guard page, because the system allowed no more */
-    uint64_t stack_bytes;       /* of address space */
-    uint64_t pool_threads;      /* of uco_to_thread() */
-    uint64_t pool_jobs;         /* queued or running */
-    uint64_t resources;         /* open: HTTP clients */
+    uint64_t stacks_unguarded; /* without a guard page, because the system allowed no more */
+    uint64_t stack_bytes;      /* of address space */
+    uint64_t pool_threads;     /* of uco_to_thread() */
+    uint64_t pool_jobs;        /* queued or running */
+    uint64_t resources;        /* open: HTTP clients */
     uint64_t reserved[18];
 } uco_loop_stats;
 

@@ -3,8 +3,8 @@
 #define UCO_TESTING_H
 
 /*
- * For tests, uco's own and its users': settle instead of sleeping, move the clock by hand, make system calls fail.
- * The virtual clock and the seeded order are options of the loop.
+ * For tests, uco's own and its users': settle instead of sleeping, move the clock by hand, make
+ * system calls fail. The virtual clock and the seeded order are options of the loop.
  */
 
 #include <uco/common.h>
@@ -22,13 +22,14 @@ UCO_BEGIN_DECLS
 UCO_API int uco_test_settle(void);
 
 /**
- * uco_test_advance() - Move the clock of a loop that has UCO_CLOCK_MANUAL. What falls due runs in the loop's next turns.
+ * uco_test_advance() - Move the clock of a loop that has UCO_CLOCK_MANUAL. What falls due runs in
+ * the loop's next turns.
  *
  * @seconds: Zero or more.
  *
  * Context:  Loop's thread.
- * Returns:  The loop's time after it; NaN, changing nothing, for a NULL loop, another clock, another thread's loop, or
- *           seconds that are negative, infinite or NaN.
+ * Returns:  The loop's time after it; NaN, changing nothing, for a NULL loop, another clock,
+ *           another thread's loop, or seconds that are negative, infinite or NaN.
  */
 UCO_API double uco_test_advance(uco_loop *loop, double seconds);
 
@@ -37,9 +38,9 @@ UCO_API double uco_test_advance(uco_loop *loop, double seconds);
  *
  * Several may be set at the same time. Only calls that uco itself makes fail, in every thread.
  *
- * @what:     "malloc" (also calloc and realloc), "mmap", "munmap", "madvise", "mprotect", "read", "write", "accept4", "connect",
- *            "socket", "bind", "listen", "close", "fcntl", "poll", "eventfd", "epoll_create1", "epoll_ctl", "epoll_wait",
- *            "pthread_create", "prctl".
+ * @what:     "malloc" (also calloc and realloc), "mmap", "munmap", "madvise", "mprotect", "read",
+ *            "write", "accept4", "connect", "socket", "bind", "listen", "close", "fcntl", "poll",
+ *            "eventfd", "epoll_create1", "epoll_ctl", "epoll_wait", "pthread_create", "prctl".
  * @nth:      1 = the next call, 2 = the one after it; 0 = switch this one off.
  * @for_ever: From the nth on all of them, not just that one.
  * @error:    A positive errno: what the call fails with. malloc knows only ENOMEM.

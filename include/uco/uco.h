@@ -2,7 +2,8 @@
 #ifndef UCO_UCO_H
 #define UCO_UCO_H
 
-/* All of uco's core: asyncio for C. HTTP is in <uco/http.h>, the tester's tools in <uco/testing.h>. */
+/* All of uco's core: asyncio for C. HTTP is in <uco/http.h>, the tester's tools in <uco/testing.h>.
+ */
 
 #include <uco/common.h>
 #include <uco/io.h>

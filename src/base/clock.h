@@ -3,8 +3,9 @@
 #define UCO_BASE_CLOCK_H
 
 /*
- * Time inside uco is uint64_t nanoseconds of CLOCK_MONOTONIC (or of a virtual clock that begins at 0); seconds as a double
- * exist only at the public border. UCO__NEVER is a deadline that never comes.
+ * Time inside uco is uint64_t nanoseconds of CLOCK_MONOTONIC (or of a virtual clock that begins at
+ * 0); seconds as a double exist only at the public border. UCO__NEVER is a deadline that never
+ * comes.
  */
 
 #include <stdint.h>
@@ -34,7 +35,8 @@ uco__clock_coarse(void)
     return (uint64_t) now.tv_sec * UCO__SECOND + (uint64_t) now.tv_nsec;
 }
 
-/* Rounded up, so that nothing wakes early; zero for zero and less, UCO__NEVER for what does not fit. Not for NaN. */
+/* Rounded up, so that nothing wakes early; zero for zero and less, UCO__NEVER for what does not
+ * fit. Not for NaN. */
 static inline uint64_t
 uco__clock_from_seconds(double seconds)
 {
@@ -52,7 +54,8 @@ uco__clock_from_seconds(double seconds)
     return ns;
 }
 
-/* A division, not a multiplication by 1e-9: it is rounded right, so that 300,000,000 ns are exactly 0.3. */
+/* A division, not a multiplication by 1e-9: it is rounded right, so that 300,000,000 ns are exactly
+ * 0.3. */
 static inline double
 uco__clock_to_seconds(uint64_t ns)
 {

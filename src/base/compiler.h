@@ -11,13 +11,14 @@
 #define UCO__NOINLINE __attribute__((noinline))
 #define UCO__COLD __attribute__((cold, noinline))
 #define UCO__NORETURN __attribute__((noreturn))
-#define UCO__PRINTF(format_index, first_index) \
+#define UCO__PRINTF(format_index, first_index)                                                     \
     __attribute__((format(printf, format_index, first_index)))
 
 /* Functions of libuco that libuco-http calls: in the export map, but not part of the API. */
 #define UCO__EXPORT __attribute__((visibility("default")))
 
-#define UCO__CONTAINER(pointer, type, member) ((type *) ((char *) (pointer) - offsetof(type, member)))
+#define UCO__CONTAINER(pointer, type, member)                                                      \
+    ((type *) ((char *) (pointer) -offsetof(type, member)))
 
 /* gcc 12 has no __has_feature, clang defines no __SANITIZE_*. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -42,10 +43,12 @@
 #define UCO__TSAN 0
 #endif
 
-/* clang's ThreadSanitizer keeps its own call stack also in functions that it does not instrument otherwise. */
+/* clang's ThreadSanitizer keeps its own call stack also in functions that it does not instrument
+ * otherwise. */
 #if defined(__clang__)
-#define UCO__NO_SANITIZE                                                                            \
-    __attribute__((no_sanitize("address", "thread", "undefined"), disable_sanitizer_instrumentation))
+#define UCO__NO_SANITIZE                                                                           \
+    __attribute__((no_sanitize("address", "thread", "undefined"),                                  \
+                   disable_sanitizer_instrumentation))
 #else
 #define UCO__NO_SANITIZE __attribute__((no_sanitize("address", "thread", "undefined")))
 #endif

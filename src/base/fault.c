@@ -80,6 +80,6 @@ uco_test_fail_off(void)
 {
     pthread_mutex_lock(&fault_mutex);
     for (int i = 0; i < UCO__FAULT_COUNT; i++)
-        fault_set(&faults[i], (struct fault) {0});
+        fault_set(&faults[i], (struct fault){0});
     pthread_mutex_unlock(&fault_mutex);
 }

@@ -3,18 +3,22 @@
 #define UCO_BASE_FAULT_H
 
 /*
- * The one place where tests make system calls and allocations fail. Each call that uco makes goes through UCO__SYSTEM or
- * one of base/system.h's functions, which ask here first; unless a test has set something, that is one load.
+ * The one place where tests make system calls and allocations fail. Each call that uco makes goes
+ * through UCO__SYSTEM or one of base/system.h's functions, which ask here first; unless a test has
+ * set something, that is one load.
  */
 
 #include "base/compiler.h"
 
 #include <stdatomic.h>
 
-#define UCO__FAULTS(X)                                                                              \
-    X(malloc) X(mmap) X(munmap) X(madvise) X(mprotect) X(read) X(write) X(accept4) X(connect)         \
-    X(socket) X(bind) X(listen) X(close) X(fcntl) X(poll) X(eventfd) X(epoll_create1)                 \
-    X(epoll_ctl) X(epoll_wait) X(pthread_create) X(prctl)
+#define UCO__FAULTS(X)                                                                             \
+    X(malloc)                                                                                      \
+    X(mmap)                                                                                        \
+    X(munmap)                                                                                      \
+    X(madvise) X(mprotect) X(read) X(write) X(accept4) X(connect) X(socket) X(bind) X(listen)      \
+        X(close) X(fcntl) X(poll) X(eventfd) X(epoll_create1) X(epoll_ctl) X(epoll_wait)           \
+            X(pthread_create) X(prctl)
 
 enum uco__fault {
 #define UCO__FAULT_ID(name) UCO__FAULT_##name,
@@ -31,7 +35,8 @@ int uco__fault_ask(enum uco__fault fault);
 static inline int
 uco__fault(enum uco__fault fault)
 {
-    /* Relaxed: a test sets faults before the calls that are to see them, in the same thread or synchronised with it. */
+    /* Relaxed: a test sets faults before the calls that are to see them, in the same thread or
+     * synchronised with it. */
     if (UCO__LIKELY(atomic_load_explicit(&uco__faults_set, memory_order_relaxed) == 0))
         return 0;
     return uco__fault_ask(fault);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Waiting in the kernel for a word to change. The mutex is Drepper's third ("Futexes Are Tricky"). */
+/* Waiting in the kernel for a word to change. The mutex is Drepper's third ("Futexes Are Tricky").
+ */
 
 #include "base/futex.h"
 
@@ -47,7 +48,8 @@ uco__futex_wake_all(atomic_uint *word)
 void
 uco__mutex_lock_slow(struct uco__mutex *mutex)
 {
-    /* Whoever waits marks the mutex with 2; it keeps the mark when it gets the mutex, since others may wait too. */
+    /* Whoever waits marks the mutex with 2; it keeps the mark when it gets the mutex, since others
+     * may wait too. */
     while (atomic_exchange_explicit(&mutex->state, 2, memory_order_acquire) != 0)
         uco__futex_wait(&mutex->state, 2, UCO__NEVER);
 }

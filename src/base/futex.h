@@ -2,7 +2,8 @@
 #ifndef UCO_BASE_FUTEX_H
 #define UCO_BASE_FUTEX_H
 
-/* A mutex of four bytes, for the few instructions in which a future's list of waiters changes, and a wait for a word. */
+/* A mutex of four bytes, for the few instructions in which a future's list of waiters changes, and
+ * a wait for a word. */
 
 #include "base/compiler.h"
 
@@ -35,7 +36,8 @@ uco__mutex_unlock(struct uco__mutex *mutex)
         uco__mutex_unlock_slow(mutex);
 }
 
-/* Waits while *word is `value`: 0, possibly without cause, or -ETIMEDOUT after `deadline` (ns of CLOCK_MONOTONIC). */
+/* Waits while *word is `value`: 0, possibly without cause, or -ETIMEDOUT after `deadline` (ns of
+ * CLOCK_MONOTONIC). */
 int uco__futex_wait(atomic_uint *word, unsigned value, uint64_t deadline);
 void uco__futex_wake_all(atomic_uint *word);
 

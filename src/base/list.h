@@ -3,8 +3,8 @@
 #define UCO_BASE_LIST_H
 
 /*
- * An intrusive, circular, doubly linked list. A list is its head; a node that is in no list points to itself, so that
- * removing it again does nothing.
+ * An intrusive, circular, doubly linked list. A list is its head; a node that is in no list points
+ * to itself, so that removing it again does nothing.
  */
 
 #include <stdbool.h>
@@ -15,12 +15,12 @@ struct uco__list {
     struct uco__list *prev;
 };
 
-#define UCO__LIST_EACH(node, head) \
+#define UCO__LIST_EACH(node, head)                                                                 \
     for (struct uco__list *node = (head)->next; node != (head); node = node->next)
 
 /* The body may remove the node. */
-#define UCO__LIST_EACH_SAFE(node, head)                                                              \
-    for (struct uco__list *node = (head)->next, *node##_next = node->next; node != (head);           \
+#define UCO__LIST_EACH_SAFE(node, head)                                                            \
+    for (struct uco__list *node = (head)->next, *node##_next = node->next; node != (head);         \
          node = node##_next, node##_next = node->next)
 
 static inline void

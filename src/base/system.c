@@ -98,8 +98,8 @@ uco__unmap(void *memory, size_t size)
     UCO__SYSTEM(munmap, munmap(memory, size));
 }
 
-/* Writing to a pipe that nobody reads raises SIGPIPE, and only Linux 6.18's RWF_NOSIGNAL can say no. So it is blocked for
- * the write and taken away again, unless it was pending before. */
+/* Writing to a pipe that nobody reads raises SIGPIPE, and only Linux 6.18's RWF_NOSIGNAL can say
+ * no. So it is blocked for the write and taken away again, unless it was pending before. */
 struct sigpipe {
     sigset_t set;
     sigset_t before;
@@ -259,10 +259,13 @@ uco__thread_is_only(void)
     size = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[size] = '\0';
-    /* The name, the second field, is in brackets and may hold anything; the number of threads is the twentieth. */
+    /* The name, the second field, is in brackets and may hold anything; the number of threads is
+     * the twentieth. */
     fields = strrchr(text, ')');
     if (fields == NULL ||
-        sscanf(fields + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &threads) != 1)
+        sscanf(fields + 1,
+               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld",
+               &threads) != 1)
         return false;
     return threads == 1;
 }
@@ -311,7 +314,8 @@ uco__signal_take(int signo, void (*handler)(int))
 
     if (sigaction(signo, NULL, &action) < 0 || action.sa_handler != SIG_DFL)
         return false;
-    action = (struct sigaction) {.sa_handler = handler, .sa_flags = SA_RESTART | SA_RESETHAND | SA_ONSTACK};
+    action = (struct sigaction){.sa_handler = handler,
+                                .sa_flags = SA_RESTART | SA_RESETHAND | SA_ONSTACK};
     sigemptyset(&action.sa_mask);
     return sigaction(signo, &action, NULL) == 0;
 }
@@ -323,7 +327,7 @@ uco__signal_default(int signo, void (*handler)(int))
     int saved = errno;
 
     if (sigaction(signo, NULL, &action) == 0 && action.sa_handler == handler) {
-        action = (struct sigaction) {.sa_handler = SIG_DFL};
+        action = (struct sigaction){.sa_handler = SIG_DFL};
         sigaction(signo, &action, NULL);
     }
     errno = saved;

@@ -2,7 +2,8 @@
 #ifndef UCO_BASE_SYSTEM_H
 #define UCO_BASE_SYSTEM_H
 
-/* System calls and allocations: negative errors instead of errno, and a test can make each of them fail. */
+/* System calls and allocations: negative errors instead of errno, and a test can make each of them
+ * fail. */
 
 #include "base/compiler.h"
 #include "base/fault.h"
@@ -13,23 +14,25 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-/* errno is the coroutine's, so a call that fails leaves it as it was. Functions and not macros: where errno is, is a constant
- * to the compiler, but a caller that suspends may go on in another thread. */
+/* errno is the coroutine's, so a call that fails leaves it as it was. Functions and not macros:
+ * where errno is, is a constant to the compiler, but a caller that suspends may go on in another
+ * thread. */
 UCO__EXPORT int uco__errno_save(void);
 /* The result of a call: its value, or a negative error, errno being put back. */
 UCO__EXPORT long uco__system_result(long r, int saved_errno);
 
-#define UCO__RESULT(call)                                                                           \
-    ({                                                                                              \
-        int saved_errno_ = uco__errno_save();                                                       \
-        uco__system_result((call), saved_errno_);                                                   \
+#define UCO__RESULT(call)                                                                          \
+    ({                                                                                             \
+        int saved_errno_ = uco__errno_save();                                                      \
+        uco__system_result((call), saved_errno_);                                                  \
     })
 
-/* UCO__SYSTEM(accept4, accept4(fd, addr, len, flags)): UCO__RESULT() of a call that tests can make fail. */
-#define UCO__SYSTEM(name, call)                                                                     \
-    ({                                                                                              \
-        long fault_ = uco__fault(UCO__FAULT_##name);                                                \
-        fault_ != 0 ? fault_ : UCO__RESULT(call);                                                   \
+/* UCO__SYSTEM(accept4, accept4(fd, addr, len, flags)): UCO__RESULT() of a call that tests can make
+ * fail. */
+#define UCO__SYSTEM(name, call)                                                                    \
+    ({                                                                                             \
+        long fault_ = uco__fault(UCO__FAULT_##name);                                               \
+        fault_ != 0 ? fault_ : UCO__RESULT(call);                                                  \
     })
 
 /* Zeroed, or NULL. Freed by uco__free(). */
@@ -44,15 +47,17 @@ UCO__EXPORT void uco__free(void *block);
 int uco__map(size_t size, void **memory);
 void uco__unmap(void *memory, size_t size);
 
-/* A call that gives EAGAIN instead of waiting, whatever the fd's flags are, and never raises SIGPIPE. -EOPNOTSUPP: the
- * kernel cannot promise that for this fd; ask poll first, then uco__read_ready() or uco__write_ready(). */
+/* A call that gives EAGAIN instead of waiting, whatever the fd's flags are, and never raises
+ * SIGPIPE. -EOPNOTSUPP: the kernel cannot promise that for this fd; ask poll first, then
+ * uco__read_ready() or uco__write_ready(). */
 ssize_t uco__read_now(int fd, void *buf, size_t n);
 ssize_t uco__write_now(int fd, const void *buf, size_t n);
 /* After poll said ready: writes at most what poll promises room for. */
 ssize_t uco__read_ready(int fd, void *buf, size_t n);
 ssize_t uco__write_ready(int fd, const void *buf, size_t n);
 
-/* Whether fd is a regular file or a block device: always "ready", and may wait for a disk all the same. */
+/* Whether fd is a regular file or a block device: always "ready", and may wait for a disk all the
+ * same. */
 bool uco__is_file(int fd);
 ssize_t uco__file_write(int fd, const void *buf, size_t n);
 
@@ -67,13 +72,15 @@ int uco__close(int fd);
 void uco__doorbell_ring(int fd);
 void uco__doorbell_answer(int fd);
 
-/* This thread's CPU-independent identity, for ownership checks: an address that no other living thread has. */
+/* This thread's CPU-independent identity, for ownership checks: an address that no other living
+ * thread has. */
 const void *uco__thread_self(void);
 bool uco__thread_is_main(void);
 /* Whether this process has no other thread; false where that cannot be told. */
 bool uco__thread_is_only(void);
 
-/* Installs a handler (once: SA_RESETHAND) where the signal has its default disposition; whether it did. */
+/* Installs a handler (once: SA_RESETHAND) where the signal has its default disposition; whether it
+ * did. */
 bool uco__signal_take(int signo, void (*handler)(int));
 /* Back to the default, if this handler is still installed. Async-signal-safe, and errno is kept. */
 void uco__signal_default(int signo, void (*handler)(int));

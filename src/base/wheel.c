@@ -3,10 +3,12 @@
 /*
  * The timer wheel.
  *
- * 1. Each node outside `due` is later than `now`, and stands where the two differ: so nodes of a lower level are earlier
- *    than all of a higher one, and within a level those of a lower slot earlier.
- * 2. When `now` enters a slot, the slot's nodes are placed again in their order. So two nodes with the same deadline are
- *    always in the same slot, the one that was inserted first before the other.
+ * 1. Each node outside `due` is later than `now`, and stands where the two differ: so nodes of a
+ *    lower level are earlier than all of a higher one, and within a level those of a lower slot
+ *    earlier.
+ * 2. When `now` enters a slot, the slot's nodes are placed again in their order. So two nodes with
+ *    the same deadline are always in the same slot, the one that was inserted first before the
+ *    other.
  */
 
 #include "base/wheel.h"
@@ -121,7 +123,8 @@ static uint64_t
 wheel_slot_start(const struct uco__wheel *wheel, unsigned level, unsigned index)
 {
     unsigned shift = level * SLOT_BITS;
-    uint64_t above = shift + SLOT_BITS < 64 ? wheel->now >> (shift + SLOT_BITS) << (shift + SLOT_BITS) : 0;
+    uint64_t above =
+        shift + SLOT_BITS < 64 ? wheel->now >> (shift + SLOT_BITS) << (shift + SLOT_BITS) : 0;
 
     return above | (uint64_t) index << shift;
 }

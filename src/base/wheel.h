@@ -3,11 +3,13 @@
 #define UCO_BASE_WHEEL_H
 
 /*
- * A timer wheel of nanoseconds: eleven levels of 64 slots cover all 64 bits, so no deadline is rounded.
+ * A timer wheel of nanoseconds: eleven levels of 64 slots cover all 64 bits, so no deadline is
+ * rounded.
  *
- * A node's level is that of the highest group of six bits in which its deadline differs from the wheel's time, its slot the
- * value of that group. Inserting and removing are O(1) and need no memory; a node moves down at most ten levels in its
- * life. Nodes come out in the order of (deadline, insertion), exactly.
+ * A node's level is that of the highest group of six bits in which its deadline differs from the
+ * wheel's time, its slot the value of that group. Inserting and removing are O(1) and need no
+ * memory; a node moves down at most ten levels in its life. Nodes come out in the order of
+ * (deadline, insertion), exactly.
  */
 
 #include "base/list.h"
@@ -30,10 +32,10 @@ struct uco__wheel_slot {
 };
 
 struct uco__wheel {
-    uint64_t now;                          /* what is not in `due` is later than this */
-    uint64_t occupied[UCO__WHEEL_LEVELS];  /* a bit for each slot that has nodes */
-    struct uco__list due;                  /* in the order of (deadline, insertion) */
-    uint64_t count;                        /* of nodes, those due included */
+    uint64_t now;                         /* what is not in `due` is later than this */
+    uint64_t occupied[UCO__WHEEL_LEVELS]; /* a bit for each slot that has nodes */
+    struct uco__list due;                 /* in the order of (deadline, insertion) */
+    uint64_t count;                       /* of nodes, those due included */
     struct uco__wheel_slot slots[UCO__WHEEL_LEVELS][UCO__WHEEL_SLOTS];
 };
 
@@ -58,10 +60,12 @@ void uco__wheel_insert(struct uco__wheel *wheel, struct uco__wheel_node *node, u
 /* Fine for a node that is not in the wheel. */
 void uco__wheel_remove(struct uco__wheel *wheel, struct uco__wheel_node *node);
 
-/* No node falls due before this moment (it may be a little early where nodes were removed); UCO__NEVER if there is none. */
+/* No node falls due before this moment (it may be a little early where nodes were removed);
+ * UCO__NEVER if there is none. */
 uint64_t uco__wheel_next(const struct uco__wheel *wheel);
 
-/* Moves the wheel's time on; what falls due by then is given out by uco__wheel_pop(). Never backwards. */
+/* Moves the wheel's time on; what falls due by then is given out by uco__wheel_pop(). Never
+ * backwards. */
 void uco__wheel_advance(struct uco__wheel *wheel, uint64_t now);
 /* Whether uco__wheel_pop() would give one. */
 static inline bool

@@ -3,8 +3,8 @@
 /*
  * Callbacks for a loop: from its own thread, from others, and from signal handlers.
  *
- * 1. A node is in the run queue, in the inbox, or nowhere. Its `run` frees it, also when it is dropped unrun because the loop
- *    has closed.
+ * 1. A node is in the run queue, in the inbox, or nowhere. Its `run` frees it, also when it is
+ *    dropped unrun because the loop has closed.
  */
 
 #include "base/system.h"
@@ -38,7 +38,7 @@ call_new(uco_loop *loop, uco_callback *cb, void *arg)
     struct call *call = uco__allocate(sizeof *call);
 
     if (call != NULL)
-        *call = (struct call) {.ready.run = call_run, .loop = loop, .callback = cb, .arg = arg};
+        *call = (struct call){.ready.run = call_run, .loop = loop, .callback = cb, .arg = arg};
     return call;
 }
 
@@ -78,7 +78,8 @@ uco_loop_call_soon_threadsafe(uco_loop *loop, uco_callback *cb, void *arg)
     int r;
 
     if (loop == NULL || cb == NULL)
-        return uco__misuse(-EINVAL, "uco_loop_call_soon_threadsafe: the loop or the callback is NULL");
+        return uco__misuse(-EINVAL,
+                           "uco_loop_call_soon_threadsafe: the loop or the callback is NULL");
     r = post_check(loop);
     if (r < 0)
         return r;
@@ -113,7 +114,8 @@ post_run(struct uco__ready *node)
     uco_callback *callback = post->callback;
     void *arg = post->arg;
 
-    /* Release pairs with the exchange in uco_loop_post(): from here on it may be queued again, or be gone. */
+    /* Release pairs with the exchange in uco_loop_post(): from here on it may be queued again, or
+     * be gone. */
     atomic_store_explicit(&post->queued, 0, memory_order_release);
     callback(arg);
 }
@@ -143,7 +145,8 @@ uco_loop_post(uco_loop *loop, uco_post *node)
 int
 uco__loop_post(struct uco_loop *loop, struct uco__ready *node)
 {
-    if (uco__running == loop && atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self()) {
+    if (uco__running == loop &&
+        atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self()) {
         uco__scheduler_call(loop, node);
         return 0;
     }

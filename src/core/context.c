@@ -3,11 +3,13 @@
 /*
  * First entries, and the switch by swapcontext.
  *
- * 1. A context with pc == NULL has never been entered: sp and bp are its stack's lowest address and size.
- * 2. Suspended by registers, sp, bp and pc are what the register switch loads. Suspended by ucontext, sp points to the
- *    ucontext_t in the suspended frame and pc is no address, only not NULL.
- * 3. ThreadSanitizer has been told of the switch before any of this runs: a call that it saw here would be counted on the
- *    wrong stack, so none of it is instrumented.
+ * 1. A context with pc == NULL has never been entered: sp and bp are its stack's lowest address and
+ *    size.
+ * 2. Suspended by registers, sp, bp and pc are what the register switch loads. Suspended by
+ *    ucontext, sp points to the ucontext_t in the suspended frame and pc is no address, only not
+ *    NULL.
+ * 3. ThreadSanitizer has been told of the switch before any of this runs: a call that it saw here
+ *    would be counted on the wrong stack, so none of it is instrumented.
  */
 
 #include "core/context.h"
@@ -26,8 +28,8 @@ uco__context_setup(void)
 #if UCO__SWITCH_REGISTERS && defined(__x86_64__)
     uint64_t shadow_stack = 0;
 
-    /* rdsspq: the shadow stack's pointer. Where there is none it is a no-op and leaves the register alone. A switch
-     * that jumps would not keep a shadow stack in step; glibc's ucontext does. */
+    /* rdsspq: the shadow stack's pointer. Where there is none it is a no-op and leaves the register
+     * alone. A switch that jumps would not keep a shadow stack in step; glibc's ucontext does. */
     __asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8" : "+a"(shadow_stack));
     uco__context_by_ucontext = shadow_stack != 0;
 #endif
@@ -42,7 +44,8 @@ uco__context_init(struct uco__context *context, void *stack, size_t size, void (
     context->entry = entry;
 }
 
-/* Made only now, because a ucontext also holds the signal mask, and it is this moment's that the stack must begin with. */
+/* Made only now, because a ucontext also holds the signal mask, and it is this moment's that the
+ * stack must begin with. */
 static UCO__NO_SANITIZE void
 context_make(ucontext_t *fresh, const struct uco__context *context)
 {
@@ -70,8 +73,9 @@ context_switch_ucontext(struct uco__context *from, struct uco__context *to)
 
 #if UCO__SWITCH_REGISTERS
 
-/* Suspends into `from` as the register switch does, and enters `to` by setcontext. The two must be one asm statement: had
- * the compiler something between them, it could reuse what the suspended frame still needs. */
+/* Suspends into `from` as the register switch does, and enters `to` by setcontext. The two must be
+ * one asm statement: had the compiler something between them, it could reuse what the suspended
+ * frame still needs. */
 static UCO__NO_SANITIZE UCO__NOINLINE void
 context_enter(struct uco__context *from, struct uco__context *to)
 {
@@ -95,9 +99,10 @@ context_enter(struct uco__context *from, struct uco__context *to)
                      "endbr64\n\t"
                      : "+D"(target), "+S"(from)
                      : "d"(setcontext)
-                     : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1",
-                       "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-                       "xmm13", "xmm14", "xmm15" UCO__CONTEXT_CLOBBER_AVX512, "memory", "cc");
+                     : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+                       "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                       "xmm15" UCO__CONTEXT_CLOBBER_AVX512, "memory", "cc");
 #elif defined(__aarch64__)
     register ucontext_t *x0 __asm__("x0") = &fresh;
     register struct uco__context *x1 __asm__("x1") = from;
@@ -113,10 +118,11 @@ context_enter(struct uco__context *from, struct uco__context *to)
                      "hint #36\n\t"
                      : "+r"(x0), "+r"(x1), "+r"(x2)
                      :
-                     : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
-                       "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "v0", "v1",
-                       "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16",
-                       "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
+                     : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+                       "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+                       "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8",
+                       "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19",
+                       "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
                        "v31", "memory", "cc");
 #endif
 }

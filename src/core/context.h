@@ -5,13 +5,15 @@
 /*
  * The switch: init and switch, and nothing else in the tree knows of registers.
  *
- * Every stack is made and entered the first time by ucontext (getcontext, makecontext, setcontext). Later switches go
+ * Every stack is made and entered the first time by ucontext (getcontext, makecontext, setcontext).
+ * Later switches go
  *
- * - by registers (x86-64, aarch64): an inline switch whose clobber list makes the compiler save only what is live. It
- *   resumes by an indirect jump, not `ret`, whose prediction would always miss; and it keeps no signal mask, no x87 and
- *   MXCSR control words: like the mask they belong to the thread here;
- * - or by swapcontext: the reference, right everywhere, but with a system call each time. Chosen by -Dswitch=ucontext, on
- *   other architectures, and at run time where shadow stacks are active.
+ * - by registers (x86-64, aarch64): an inline switch whose clobber list makes the compiler save
+ *   only what is live. It resumes by an indirect jump, not `ret`, whose prediction would always
+ *   miss; and it keeps no signal mask, no x87 and MXCSR control words: like the mask they belong to
+ *   the thread here;
+ * - or by swapcontext: the reference, right everywhere, but with a system call each time. Chosen by
+ *   -Dswitch=ucontext, on other architectures, and at run time where shadow stacks are active.
  */
 
 #include "base/compiler.h"
@@ -30,7 +32,8 @@
 #endif
 
 struct uco__context {
-    void *sp; /* suspended by ucontext: the ucontext_t in the suspended frame; never entered: the stack's lowest address */
+    void *sp; /* suspended by ucontext: the ucontext_t in the suspended frame; never entered: the
+                 stack's lowest address */
     void *bp; /* never entered: the stack's size in bytes */
     void *pc; /* NULL: never entered */
     void (*entry)(void);
@@ -39,7 +42,8 @@ struct uco__context {
 /* Once before the first switch of the process. */
 void uco__context_setup(void);
 
-/* Makes a context whose first switch-to calls entry(), which must not return, on the given stack. */
+/* Makes a context whose first switch-to calls entry(), which must not return, on the given stack.
+ */
 void uco__context_init(struct uco__context *context, void *stack, size_t size, void (*entry)(void));
 
 /* Whether switches go through swapcontext. */
@@ -54,9 +58,10 @@ void uco__context_switch_slow(struct uco__context *from, struct uco__context *to
 #if UCO__SWITCH_REGISTERS && defined(__x86_64__)
 
 #if defined(__AVX512F__)
-#define UCO__CONTEXT_CLOBBER_AVX512                                                                 \
-    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",       \
-        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+#define UCO__CONTEXT_CLOBBER_AVX512                                                                \
+    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",    \
+        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",  \
+        "k7"
 #else
 #define UCO__CONTEXT_CLOBBER_AVX512
 #endif
@@ -64,8 +69,9 @@ void uco__context_switch_slow(struct uco__context *from, struct uco__context *to
 static inline __attribute__((always_inline)) void
 uco__context_switch_registers(struct uco__context *from, struct uco__context *to)
 {
-    /* rbp cannot stand in a clobber list where it is the frame pointer. The stack is not touched, so the red zone stays
-     * whole and the compiler's unwind information is right at the label: gdb can walk a parked stack. */
+    /* rbp cannot stand in a clobber list where it is the frame pointer. The stack is not touched,
+     * so the red zone stays whole and the compiler's unwind information is right at the label: gdb
+     * can walk a parked stack. */
     __asm__ volatile("movq %%rsp, 0(%%rdi)\n\t"
                      "movq %%rbp, 8(%%rdi)\n\t"
                      "leaq 1f(%%rip), %%rax\n\t"
@@ -78,9 +84,10 @@ uco__context_switch_registers(struct uco__context *from, struct uco__context *to
                      "endbr64\n\t"
                      : "+D"(from), "+S"(to)
                      :
-                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-                       "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-                       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15" UCO__CONTEXT_CLOBBER_AVX512, "memory", "cc");
+                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                       "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                       "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                       "xmm15" UCO__CONTEXT_CLOBBER_AVX512, "memory", "cc");
 }
 
 #elif UCO__SWITCH_REGISTERS && defined(__aarch64__)
@@ -104,16 +111,18 @@ uco__context_switch_registers(struct uco__context *from, struct uco__context *to
                      "hint #36\n\t" /* bti j */
                      : "+r"(x0), "+r"(x1)
                      :
-                     : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15",
-                       "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30",
-                       "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",
-                       "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27",
-                       "v28", "v29", "v30", "v31", "memory", "cc");
+                     : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+                       "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
+                       "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",
+                       "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
+                       "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
+                       "v30", "v31", "memory", "cc");
 }
 
 #endif
 
-/* Suspends the running code into `from` and goes on with `to`. Returns when something switches to `from`. */
+/* Suspends the running code into `from` and goes on with `to`. Returns when something switches to
+ * `from`. */
 static inline __attribute__((always_inline)) void
 uco__context_switch(struct uco__context *from, struct uco__context *to)
 {

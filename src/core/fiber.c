@@ -3,7 +3,8 @@
 /*
  * Fibers.
  *
- * 1. A stack that has been entered never leaves uco__fiber_entry(): between two fibers it is parked in there, in its pool.
+ * 1. A stack that has been entered never leaves uco__fiber_entry(): between two fibers it is parked
+ *    in there, in its pool.
  */
 
 #include "core/fiber.h"
@@ -18,11 +19,11 @@ void
 uco__fiber_init(struct uco__fiber *fiber, const struct uco__fiber_operations *operations,
                 struct uco__stack_pool *pool)
 {
-    *fiber = (struct uco__fiber) {.operations = operations, .pool = pool, .state = UCO__FIBER_NEW};
+    *fiber = (struct uco__fiber){.operations = operations, .pool = pool, .state = UCO__FIBER_NEW};
 }
 
-/* The stack's first frame, and so the end of every unwind: gdb, perf and backtrace() stop here. No sanitizer may put
- * anything of its own into it, since it outlives what they know of the stack. */
+/* The stack's first frame, and so the end of every unwind: gdb, perf and backtrace() stop here. No
+ * sanitizer may put anything of its own into it, since it outlives what they know of the stack. */
 UCO__NO_SANITIZE void
 uco__fiber_entry(void)
 {

@@ -3,8 +3,9 @@
 #define UCO_CORE_FIBER_H
 
 /*
- * A fiber: a stack with a body. It gets its stack when it first runs, and gives it back when its body returns. Of what it
- * means to be a task, a fiber knows nothing: that is told to it by its operations.
+ * A fiber: a stack with a body. It gets its stack when it first runs, and gives it back when its
+ * body returns. Of what it means to be a task, a fiber knows nothing: that is told to it by its
+ * operations.
  */
 
 #include "core/ready.h"
@@ -19,7 +20,8 @@ struct uco__wait;
 struct uco__fiber_operations {
     /* Runs on the fiber's stack. When it returns, the fiber may be freed already. */
     void (*body)(struct uco__fiber *fiber);
-    /* Instead of the body, on the loop's stack, when there is no memory for a stack. May free the fiber. */
+    /* Instead of the body, on the loop's stack, when there is no memory for a stack. May free the
+     * fiber. */
     void (*no_stack)(struct uco__fiber *fiber);
     /* For reports. */
     uco_task *(*task)(struct uco__fiber *fiber);

@@ -3,11 +3,13 @@
 /*
  * The inbox.
  *
- * 1. A producer pushes, then looks at `asleep`; the loop sets `asleep`, then looks at the list. Both are sequentially
- *    consistent, so at least one of them sees the other: no wake-up is lost.
+ * 1. A producer pushes, then looks at `asleep`; the loop sets `asleep`, then looks at the list.
+ *    Both are sequentially consistent, so at least one of them sees the other: no wake-up is lost.
  * 2. Whoever turns `asleep` off rings, so a sleep is rung once.
- * 3. Once closed, a push is refused by the same atomic step that would have made it: what was accepted is always taken out.
- * 4. The doorbell is closed only when nobody is ringing, so nobody writes to an fd that has become somebody else's.
+ * 3. Once closed, a push is refused by the same atomic step that would have made it: what was
+ *    accepted is always taken out.
+ * 4. The doorbell is closed only when nobody is ringing, so nobody writes to an fd that has become
+ *    somebody else's.
  */
 
 #include "core/inbox.h"
@@ -132,7 +134,8 @@ unsigned long
 uco__inbox_drain(struct uco__inbox *inbox, struct uco__ready_queue *queue)
 {
     /* Only the loop itself closes it, so a look before is enough to leave the mark alone. */
-    if (uco__inbox_empty(inbox) || atomic_load_explicit(&inbox->head, memory_order_relaxed) == UCO__INBOX_CLOSED)
+    if (uco__inbox_empty(inbox) ||
+        atomic_load_explicit(&inbox->head, memory_order_relaxed) == UCO__INBOX_CLOSED)
         return 0;
     return inbox_take(inbox, queue, NULL);
 }

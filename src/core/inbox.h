@@ -3,8 +3,9 @@
 #define UCO_CORE_INBOX_H
 
 /*
- * The only door for other threads: a lock-free list that any thread pushes to and the loop takes out whole, in the order
- * of each producer. The eventfd is only a doorbell, rung when the loop may be asleep.
+ * The only door for other threads: a lock-free list that any thread pushes to and the loop takes
+ * out whole, in the order of each producer. The eventfd is only a doorbell, rung when the loop may
+ * be asleep.
  */
 
 #include "core/ready.h"
@@ -13,9 +14,11 @@
 #include <stdbool.h>
 
 struct uco__inbox {
-    _Atomic(struct uco__ready *) head; /* the newest first; a mark that says closed at the end of its life */
+    _Atomic(struct uco__ready *) head; /* the newest first; a mark that says closed at the end of
+                                          its life */
     atomic_bool asleep;                /* the loop waits in the kernel, or is about to */
-    atomic_uint ringing;               /* threads between their look at `closed` and the end of their write */
+    atomic_uint ringing;               /* threads between their look at `closed` and the end of
+                                          their write */
     atomic_bool closed;                /* the doorbell must not be rung any more */
     int doorbell;                      /* eventfd */
 };
@@ -26,9 +29,11 @@ void uco__inbox_done(struct uco__inbox *inbox);
 
 /* Any thread. 0, or -ESHUTDOWN: the node was not taken. */
 int uco__inbox_push(struct uco__inbox *inbox, struct uco__ready *node);
-/* Any thread, and signal handlers: rings whether the loop sleeps or not. -ESHUTDOWN once closed. Keeps errno. */
+/* Any thread, and signal handlers: rings whether the loop sleeps or not. -ESHUTDOWN once closed.
+ * Keeps errno. */
 int uco__inbox_ring(struct uco__inbox *inbox);
-/* Any thread: rings if the loop sleeps. What it is to see must have been stored (sequentially consistent) before. */
+/* Any thread: rings if the loop sleeps. What it is to see must have been stored (sequentially
+ * consistent) before. */
 void uco__inbox_wake(struct uco__inbox *inbox);
 
 /* The loop: before it sleeps; false if it must not, because something has come in. */

@@ -3,15 +3,17 @@
 /*
  * The loop: one turn after the other.
  *
- * A turn takes in what other threads have posted, fires the timers that are due, asks the kernel (and waits there if nothing
- * is ready), and runs what is ready by then.
+ * A turn takes in what other threads have posted, fires the timers that are due, asks the kernel
+ * (and waits there if nothing is ready), and runs what is ready by then.
  *
- * 1. `runner` is the only thread that touches what is not atomic. It is set by uco__loop_enter(), which also makes the loop
- *    that thread's uco__running.
- * 2. With the kernel is spoken at least every POLL_INTERVAL while there is always something ready: home gets its turn after
- *    `span` switches, looks at the clock, and `span` shrinks when those took longer.
- * 3. A loop that was made before a fork() is dead in the child: its fds are closed there (an epoll set is shared: the child's
- *    registrations would show up in the parent), and each call answers -ESTALE.
+ * 1. `runner` is the only thread that touches what is not atomic. It is set by uco__loop_enter(),
+ *    which also makes the loop that thread's uco__running.
+ * 2. With the kernel is spoken at least every POLL_INTERVAL while there is always something ready:
+ *    home gets its turn after `span` switches, looks at the clock, and `span` shrinks when those
+ *    took longer.
+ * 3. A loop that was made before a fork() is dead in the child: its fds are closed there (an epoll
+ *    set is shared: the child's registrations would show up in the parent), and each call answers
+ *    -ESTALE.
  */
 
 #include "core/loop.h"
@@ -25,12 +27,13 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
-#define POLL_INTERVAL (100 * UCO__MICROSECOND) /* between two looks at the kernel while tasks keep each other ready */
-#define SPAN_MAX 64                            /* switches between two looks at the clock */
-#define SLOW_DEFAULT 0.1                       /* seconds */
-#define SLOW_COARSE (20 * UCO__MILLISECOND)    /* from here on the coarse clock is fine enough */
-#define TIMER_SLACK 1                          /* ns; the kernel's default of 50 us would be added to each wait */
-#define POLL_RETRY UCO__MILLISECOND            /* after the kernel could not even be asked */
+#define POLL_INTERVAL                                                                              \
+    (100 * UCO__MICROSECOND) /* between two looks at the kernel while tasks keep each other ready */
+#define SPAN_MAX 64          /* switches between two looks at the clock */
+#define SLOW_DEFAULT 0.1     /* seconds */
+#define SLOW_COARSE (20 * UCO__MILLISECOND) /* from here on the coarse clock is fine enough */
+#define TIMER_SLACK 1 /* ns; the kernel's default of 50 us would be added to each wait */
+#define POLL_RETRY UCO__MILLISECOND /* after the kernel could not even be asked */
 
 __thread struct uco_loop *uco__running __attribute__((tls_model("initial-exec")));
 unsigned uco__forks;
@@ -80,14 +83,15 @@ options_fill(uco_loop_options *filled, const uco_loop_options *options)
 {
     const char *seed = getenv("UCO_SEED");
 
-    *filled = options != NULL ? *options : (uco_loop_options) {0};
-    if (filled->clock > UCO_CLOCK_MANUAL || filled->backend > UCO_BACKEND_IO_URING || isnan(filled->spin) ||
-        filled->spin < 0 || isnan(filled->slow_callback) || filled->slow_callback < 0)
+    *filled = options != NULL ? *options : (uco_loop_options){0};
+    if (filled->clock > UCO_CLOCK_MANUAL || filled->backend > UCO_BACKEND_IO_URING ||
+        isnan(filled->spin) || filled->spin < 0 || isnan(filled->slow_callback) ||
+        filled->slow_callback < 0)
         return -EINVAL;
     if (filled->backend == UCO_BACKEND_IO_URING)
         return -ENOSYS;
-    filled->stack_size =
-        uco__stack_size_round(filled->stack_size != 0 ? filled->stack_size : UCO__STACK_SIZE_DEFAULT);
+    filled->stack_size = uco__stack_size_round(filled->stack_size != 0 ? filled->stack_size
+                                                                       : UCO__STACK_SIZE_DEFAULT);
     if (filled->stack_size == 0)
         return -EINVAL;
     if (uco__debug_environment())
@@ -116,7 +120,8 @@ loop_open(struct uco_loop *loop)
 
     if (r < 0)
         return r;
-    r = uco__poller_init(&loop->poller, &uco__poller_epoll, loop->inbox.doorbell, &loop->scheduler.ready);
+    r = uco__poller_init(&loop->poller, &uco__poller_epoll, loop->inbox.doorbell,
+                         &loop->scheduler.ready);
     if (r < 0)
         goto fail_poller;
     uco__stacks_init(&loop->stacks, uco__fiber_entry);
@@ -233,7 +238,8 @@ uco__loop_check(const struct uco_loop *loop)
     if (loop == NULL)
         return uco__misuse(-EINVAL, "the loop is NULL");
     if (uco__loop_stale(loop))
-        return uco__misuse_of(loop, -ESTALE, "the loop was made before fork(): in the child it is dead");
+        return uco__misuse_of(loop, -ESTALE,
+                              "the loop was made before fork(): in the child it is dead");
     if (atomic_load(&loop->closed))
         return -ESHUTDOWN;
     runner = atomic_load_explicit(&loop->runner, memory_order_acquire);
@@ -260,7 +266,8 @@ uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
 
     if (uco__running != NULL && !uco__loop_stale(uco__running))
         return uco__misuse(-EBUSY, "a loop is running in this thread already");
-    /* Acquire pairs with the release in uco__loop_leave(): what the loop's last runner did is done. */
+    /* Acquire pairs with the release in uco__loop_leave(): what the loop's last runner did is done.
+     */
     if (!atomic_compare_exchange_strong_explicit(&loop->runner, &nobody, uco__thread_self(),
                                                  memory_order_acquire, memory_order_relaxed))
         return uco__misuse(-EPERM, "the loop runs in another thread");
@@ -300,7 +307,8 @@ static void
 loop_take_posts(struct uco_loop *loop)
 {
     loop->posts += uco__inbox_drain(&loop->inbox, &loop->scheduler.ready);
-    /* Relaxed: a wake that is not seen yet also rings the doorbell, and is seen in the next turn. */
+    /* Relaxed: a wake that is not seen yet also rings the doorbell, and is seen in the next turn.
+     */
     if (UCO__UNLIKELY(atomic_load_explicit(&loop->woken, memory_order_relaxed)) &&
         atomic_exchange(&loop->woken, false)) {
         loop->operations->signalled(loop);
@@ -313,7 +321,8 @@ loop_take_posts(struct uco_loop *loop)
 static bool
 loop_has_ready(const struct uco_loop *loop)
 {
-    return !uco__ready_queue_empty(&loop->scheduler.ready) || !uco__ready_queue_empty(&loop->scheduler.batch);
+    return !uco__ready_queue_empty(&loop->scheduler.ready) ||
+           !uco__ready_queue_empty(&loop->scheduler.batch);
 }
 
 /* Asks the kernel, takes in what has come and fires what is due. */
@@ -326,15 +335,17 @@ loop_poll(struct uco_loop *loop, uint64_t timeout)
     if (r > 0)
         uco__inbox_answer(&loop->inbox);
     if (r < 0) {
-        /* The kernel has no memory even for this. Go on with timers and posts, but not at full speed. */
+        /* The kernel has no memory even for this. Go on with timers and posts, but not at full
+         * speed. */
         if (!loop->poll_failed)
             uco__report(loop, NULL, "waiting for events failed: %s; trying again", uco_strerror(r));
         loop->poll_failed = true;
-        nanosleep(&(struct timespec) {.tv_nsec = POLL_RETRY}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = POLL_RETRY}, NULL);
     }
     loop->polled = uco__clock_real();
     loop_take_posts(loop);
-    uco__timers_expire(loop, loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now);
+    uco__timers_expire(loop,
+                       loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now);
 }
 
 void
@@ -362,8 +373,8 @@ loop_wake_settlers(struct uco_loop *loop)
         uco__wake(UCO__CONTAINER(link, struct uco__settler, link)->wait, 0);
 }
 
-/* Whether a virtual clock is free to go on. The end of a job counts only once the loop is asleep for others (the job rings
- * then): so this is asked again after that. */
+/* Whether a virtual clock is free to go on. The end of a job counts only once the loop is asleep
+ * for others (the job rings then): so this is asked again after that. */
 static bool
 loop_can_jump(struct uco_loop *loop)
 {
@@ -371,8 +382,8 @@ loop_can_jump(struct uco_loop *loop)
            loop->timers.wheel.count != loop->timers.background;
 }
 
-/* What comes before a wait: whoever asked for quiet has it now, and a virtual clock jumps. True if that made anything
- * ready. */
+/* What comes before a wait: whoever asked for quiet has it now, and a virtual clock jumps. True if
+ * that made anything ready. */
 static bool
 loop_settle(struct uco_loop *loop)
 {
@@ -410,7 +421,8 @@ loop_timeout(const struct uco_loop *loop)
     return next > now ? next - now : 0;
 }
 
-/* Looks at the kernel again and again for a while before sleeping there; true if that found something. */
+/* Looks at the kernel again and again for a while before sleeping there; true if that found
+ * something. */
 static bool
 loop_spin(struct uco_loop *loop)
 {
@@ -432,8 +444,8 @@ static bool
 loop_is_stuck(struct uco_loop *loop)
 {
     return loop->timers.wheel.count == loop->timers.background && loop->poller.waiting == 0 &&
-           loop->poller.watching == 0 && loop->wake_callback == NULL && atomic_load(&loop->busy) == 0 &&
-           uco__inbox_empty(&loop->inbox);
+           loop->poller.watching == 0 && loop->wake_callback == NULL &&
+           atomic_load(&loop->busy) == 0 && uco__inbox_empty(&loop->inbox);
 }
 
 /* Nothing is ready: waits until something is. */
@@ -450,8 +462,8 @@ loop_wait(struct uco_loop *loop)
             return;
     }
     timeout = loop_timeout(loop);
-    if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) || atomic_load(&loop->woken) ||
-        loop_can_jump(loop))
+    if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) ||
+        atomic_load(&loop->woken) || loop_can_jump(loop))
         timeout = 0;
     loop_poll(loop, timeout);
     uco__inbox_awake(&loop->inbox);

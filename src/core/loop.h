@@ -2,7 +2,8 @@
 #ifndef UCO_CORE_LOOP_H
 #define UCO_CORE_LOOP_H
 
-/* The loop: a machine that takes turns. What tasks mean, and how a loop is run and closed, is task/'s. */
+/* The loop: a machine that takes turns. What tasks mean, and how a loop is run and closed, is
+ * task/'s. */
 
 #include "base/clock.h"
 #include "base/compiler.h"
@@ -16,13 +17,16 @@
 #include <stdatomic.h>
 #include <uco/loop.h>
 
-/* Something that a user opens on a loop and must close: if it is not, the loop does, and reports the line. */
+/* Something that a user opens on a loop and must close: if it is not, the loop does, and reports
+ * the line. */
 struct uco__resource {
     struct uco__list link;
-    const char *kind; /* "HTTP client"; NULL: of uco's own, closed after all others and not reported */
+    const char *kind; /* "HTTP client"; NULL: of uco's own, closed after all others and not
+                         reported */
     const char *file;
     int line;
-    void (*close)(struct uco__resource *resource); /* on the loop's stack, when no task is left; must not suspend */
+    void (*close)(struct uco__resource *resource); /* on the loop's stack, when no task is left;
+                                                      must not suspend */
 };
 
 /* One who waits for the loop to have nothing to do. */
@@ -33,8 +37,10 @@ struct uco__settler {
 
 /* What the loop needs from above. */
 struct uco__loop_operations {
-    void (*signalled)(struct uco_loop *loop); /* on the loop's thread, after uco_wake_from_signal() */
-    void (*stuck)(struct uco_loop *loop);     /* nothing of its own can ever wake it: no timer, fd or job is left */
+    void (*signalled)(struct uco_loop *loop); /* on the loop's thread, after
+                                                 uco_wake_from_signal() */
+    void (*stuck)(struct uco_loop *loop);     /* nothing of its own can ever wake it: no timer, fd
+                                                 or job is left */
     void (*orphaned)(struct uco_loop *loop);  /* the last handle is gone, and nobody closed it */
     void (*free)(struct uco_loop *loop);      /* the last reference is gone */
 };
@@ -42,8 +48,10 @@ struct uco__loop_operations {
 struct uco_loop {
     /* Written by any thread. */
     atomic_uint handles;          /* uco_loop_ref(), and one while it runs */
-    atomic_uint references;       /* all the handles together hold one, each future one: the memory */
-    _Atomic(const void *) runner; /* uco__thread_self() of the thread that runs or closes the loop; NULL: none */
+    atomic_uint references;       /* all the handles together hold one, each future one: the
+                                     memory */
+    _Atomic(const void *) runner; /* uco__thread_self() of the thread that runs or closes the loop;
+                                     NULL: none */
     atomic_bool closing;          /* posts of users are refused */
     atomic_bool closed;
     atomic_bool stopping; /* uco_loop_stop() */
@@ -69,17 +77,17 @@ struct uco_loop {
     struct uco__list settlers;          /* uco_test_settle() */
     struct uco__list resources;
     unsigned long resource_count;
-    long timer_slack;   /* the thread's own, to be put back; -1: not changed */
-    bool poll_failed;   /* reported */
+    long timer_slack; /* the thread's own, to be put back; -1: not changed */
+    bool poll_failed; /* reported */
     uco_callback *wake_callback;
     void *wake_arg;
     struct uco__ready wake_ready;
     bool wake_queued;
     const struct uco__loop_operations *operations; /* task/'s */
     bool unguarded_reported;
-    bool reporting; /* inside the exception handler */
-    bool ending;    /* the last of the close: nothing new is taken, not even from its own thread */
-    bool dropping;  /* callbacks that are still queued are freed without being run */
+    bool reporting;  /* inside the exception handler */
+    bool ending;     /* the last of the close: nothing new is taken, not even from its own thread */
+    bool dropping;   /* callbacks that are still queued are freed without being run */
     bool until_done; /* what uco__loop_run() waits for has happened */
     struct uco__list all_link; /* in the list of all loops, for fork() */
     uint64_t posts;
@@ -100,7 +108,8 @@ void uco__loop_done(struct uco_loop *loop);
 void uco__loop_hold(struct uco_loop *loop);
 void uco__loop_release(struct uco_loop *loop);
 
-/* The thread becomes the loop's runner: 0; -EBUSY inside a running loop; -EPERM when another thread has it. */
+/* The thread becomes the loop's runner: 0; -EBUSY inside a running loop; -EPERM when another thread
+ * has it. */
 int uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer);
 void uco__loop_leave(struct uco_loop *loop, struct uco_loop *outer);
 /* Takes in what was posted, and runs what is ready, once. Does not wait. */
@@ -109,7 +118,8 @@ void uco__loop_turn(struct uco_loop *loop);
 void uco__loop_drop(struct uco_loop *loop);
 /* Turns until `until_done` is set (true) or uco_loop_stop() was called (false). */
 bool uco__loop_run(struct uco_loop *loop);
-/* Home, in the middle of a turn: looks at the clock, and at the kernel if that was not done for a while. */
+/* Home, in the middle of a turn: looks at the clock, and at the kernel if that was not done for a
+ * while. */
 void uco__loop_breathe(struct uco_loop *loop);
 
 /* Whether this loop was made by a parent of this process. */
@@ -119,9 +129,11 @@ uco__loop_stale(const struct uco_loop *loop)
     return UCO__UNLIKELY(loop->forks != uco__forks);
 }
 
-/* May the calling thread use the loop? 0, -EINVAL (NULL), -ESTALE, -ESHUTDOWN (closed), -EPERM (another thread's). */
+/* May the calling thread use the loop? 0, -EINVAL (NULL), -ESTALE, -ESHUTDOWN (closed), -EPERM
+ * (another thread's). */
 UCO__EXPORT int uco__loop_check(const struct uco_loop *loop);
-/* The running loop of this thread for functions that need one: NULL, and -EPERM or -ESTALE in *error. */
+/* The running loop of this thread for functions that need one: NULL, and -EPERM or -ESTALE in
+ * *error. */
 UCO__EXPORT struct uco_loop *uco__loop_current(int *error);
 
 /* The clock that steps are timed with. */
@@ -133,8 +145,8 @@ uco__loop_step_clock(const struct uco_loop *loop)
 
 UCO__EXPORT uint64_t uco__loop_now(const struct uco_loop *loop);
 
-/* From any thread, also while the loop closes: refused (-ESHUTDOWN) only once it is closed. On the loop's own thread the
- * node joins the run queue at once. */
+/* From any thread, also while the loop closes: refused (-ESHUTDOWN) only once it is closed. On the
+ * loop's own thread the node joins the run queue at once. */
 UCO__EXPORT int uco__loop_post(struct uco_loop *loop, struct uco__ready *node);
 
 UCO__EXPORT void uco__loop_add_resource(struct uco_loop *loop, struct uco__resource *resource);

@@ -4,12 +4,15 @@
  * The table of file descriptors.
  *
  * 1. A direction of an fd has a wait, a watcher or neither.
- * 2. An fd with a watcher is registered level-triggered, for exactly what its watchers and waits want. Without one it is
- *    registered edge-triggered for everything, and an edge that nobody waits for is nothing: the next call tries first.
- * 3. Each wait sets the registration again. That is a system call, but only on the way to a suspension; it makes the kernel
- *    look afresh, and it finds out when the fd was closed behind our back and its number given to something else.
- * 4. An event whose generation is not the fd's is from an earlier registration, and dropped. If such events go on coming (a
- *    closed fd lives on in a dup, and can no longer be taken out by its number), the whole set is made anew.
+ * 2. An fd with a watcher is registered level-triggered, for exactly what its watchers and waits
+ *    want. Without one it is registered edge-triggered for everything, and an edge that nobody
+ *    waits for is nothing: the next call tries first.
+ * 3. Each wait sets the registration again. That is a system call, but only on the way to a
+ *    suspension; it makes the kernel look afresh, and it finds out when the fd was closed behind
+ *    our back and its number given to something else.
+ * 4. An event whose generation is not the fd's is from an earlier registration, and dropped. If
+ *    such events go on coming (a closed fd lives on in a dup, and can no longer be taken out by its
+ *    number), the whole set is made anew.
  */
 
 #include "core/poller.h"
@@ -25,10 +28,10 @@
 #define EDGE_EVENTS (POLLIN | POLLOUT | POLLPRI | POLLRDHUP)
 
 int
-uco__poller_init(struct uco__poller *poller, const struct uco__poller_backend *backend, int doorbell,
-                 struct uco__ready_queue *ready)
+uco__poller_init(struct uco__poller *poller, const struct uco__poller_backend *backend,
+                 int doorbell, struct uco__ready_queue *ready)
 {
-    *poller = (struct uco__poller) {.backend = backend, .handle = -1, .ready = ready};
+    *poller = (struct uco__poller){.backend = backend, .handle = -1, .ready = ready};
     return backend->open(poller, doorbell);
 }
 
@@ -87,7 +90,8 @@ watcher_notify(struct uco__poller *poller, struct uco__fd_watcher *watcher, shor
 static bool
 wait_wants(const struct uco__fd_wait *wait, enum uco__direction direction)
 {
-    return wants(wait->events, direction) || (direction == UCO__READER && !wants(wait->events, UCO__WRITER));
+    return wants(wait->events, direction) ||
+           (direction == UCO__READER && !wants(wait->events, UCO__WRITER));
 }
 
 static bool
@@ -121,8 +125,8 @@ fd_apply(struct uco__poller *poller, int fd, bool level)
     return poller->backend->set(poller, fd, entry->generation, interest, level);
 }
 
-/* Tells the kernel what the entry now wants. What we know of its registration may be wrong: the fd was closed behind our
- * back (ENOENT), or could not be taken out (EEXIST). */
+/* Tells the kernel what the entry now wants. What we know of its registration may be wrong: the fd
+ * was closed behind our back (ENOENT), or could not be taken out (EEXIST). */
 static int
 fd_register(struct uco__poller *poller, int fd)
 {
@@ -160,7 +164,8 @@ fd_relax(struct uco__poller *poller, int fd)
 
     if (!entry->registered || !entry->level)
         return;
-    if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL || entry->waits[UCO__WRITER] != NULL)
+    if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL ||
+        entry->waits[UCO__WRITER] != NULL)
         fd_register(poller, fd); /* at worst it stays registered for too much */
     else
         fd_unregister(poller, fd);
@@ -168,8 +173,8 @@ fd_relax(struct uco__poller *poller, int fd)
 
 static void wait_end(struct uco__poller *poller, struct uco__fd_wait *wait, int result);
 
-/* The fd could not be registered, and is not: nobody will hear of it, so whoever waits is told now. Watchers are called as
- * for an error. */
+/* The fd could not be registered, and is not: nobody will hear of it, so whoever waits is told now.
+ * Watchers are called as for an error. */
 static void
 fd_lost(struct uco__poller *poller, int fd, int error)
 {
@@ -317,7 +322,8 @@ poller_rebuild(struct uco__poller *poller)
         if (!entry->registered)
             continue;
         entry->registered = false;
-        if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL || entry->waits[UCO__WRITER] != NULL) {
+        if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL ||
+            entry->waits[UCO__WRITER] != NULL) {
             int r = fd_register(poller, (int) fd);
 
             if (r < 0)
@@ -330,7 +336,8 @@ poller_rebuild(struct uco__poller *poller)
 static short
 event_for(short events, enum uco__direction direction)
 {
-    return events & (short) (POLLERR | POLLHUP | (direction == UCO__READER ? READ_EVENTS : POLLOUT));
+    return events &
+           (short) (POLLERR | POLLHUP | (direction == UCO__READER ? READ_EVENTS : POLLOUT));
 }
 
 void

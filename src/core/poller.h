@@ -6,10 +6,11 @@
  * Readiness of file descriptors: who waits for what, and the seam to the kernel.
  *
  * Two kinds of interest in an fd:
- * - a wait: one task, one shot, for one direction or both. Tasks try their call first and wait only after EAGAIN, so the
- *   registration is edge-triggered, for both directions at once, and stays when the wait is over;
- * - a watcher: a callback that runs once a turn for as long as the fd is ready. An fd with watchers is registered
- *   level-triggered, for just what is wanted.
+ * - a wait: one task, one shot, for one direction or both. Tasks try their call first and wait only
+ *   after EAGAIN, so the registration is edge-triggered, for both directions at once, and stays
+ *   when the wait is over;
+ * - a watcher: a callback that runs once a turn for as long as the fd is ready. An fd with watchers
+ *   is registered level-triggered, for just what is wanted.
  */
 
 #include "core/ready.h"
@@ -22,8 +23,8 @@
 struct uco_loop;
 struct uco__poller;
 
-/* One task's wait. `notify` runs in the loop's turn, after the wait has been taken off; it may make others ready, but runs
- * no user's code. */
+/* One task's wait. `notify` runs in the loop's turn, after the wait has been taken off; it may make
+ * others ready, but runs no user's code. */
 struct uco__fd_wait {
     int fd;
     short events; /* POLLIN, POLLOUT, POLLPRI, POLLRDHUP */
@@ -31,7 +32,8 @@ struct uco__fd_wait {
     void (*notify)(struct uco__fd_wait *wait, int result); /* 0: look again; or a negative error */
 };
 
-/* A callback's interest in one direction of an fd. `ready.run` is called with what has happened in `seen`. */
+/* A callback's interest in one direction of an fd. `ready.run` is called with what has happened in
+ * `seen`. */
 struct uco__fd_watcher {
     struct uco__ready ready;
     int fd;
@@ -45,8 +47,10 @@ enum uco__direction { UCO__READER, UCO__WRITER, UCO__DIRECTIONS };
 struct uco__fd {
     struct uco__fd_wait *waits[UCO__DIRECTIONS];
     struct uco__fd_watcher *watchers[UCO__DIRECTIONS];
-    uint32_t generation; /* counts the registrations, so that an event of an earlier one is known as such */
-    bool registered;     /* as far as we know: the kernel drops an fd that is closed behind our back */
+    uint32_t generation; /* counts the registrations, so that an event of an earlier one is known as
+                            such */
+    bool registered;     /* as far as we know: the kernel drops an fd that is closed behind our
+                            back */
     bool level;          /* for watchers */
 };
 
@@ -56,7 +60,8 @@ struct uco__poller_backend {
     void (*close)(struct uco__poller *poller);
     int (*set)(struct uco__poller *poller, int fd, uint32_t generation, short interest, bool level);
     void (*remove)(struct uco__poller *poller, int fd);
-    /* Calls uco__poller_event() for what has happened; whether the doorbell was rung, or a negative error. */
+    /* Calls uco__poller_event() for what has happened; whether the doorbell was rung, or a negative
+     * error. */
     int (*wait)(struct uco__poller *poller, uint64_t timeout);
 };
 
@@ -69,17 +74,18 @@ struct uco__poller {
     size_t capacity; /* of fds */
     size_t waiting;  /* fd waits in place */
     size_t watching;
-    unsigned stray;  /* events in a row that belong to no registration of ours */
+    unsigned stray; /* events in a row that belong to no registration of ours */
 };
 
 extern const struct uco__poller_backend uco__poller_epoll;
 
 /* Callbacks become ready in `ready`. */
-int uco__poller_init(struct uco__poller *poller, const struct uco__poller_backend *backend, int doorbell,
-                     struct uco__ready_queue *ready);
+int uco__poller_init(struct uco__poller *poller, const struct uco__poller_backend *backend,
+                     int doorbell, struct uco__ready_queue *ready);
 void uco__poller_done(struct uco__poller *poller);
 
-/* -EBUSY: another wait or a watcher has that direction. -EPERM: this fd is always ready (a regular file). */
+/* -EBUSY: another wait or a watcher has that direction. -EPERM: this fd is always ready (a regular
+ * file). */
 int uco__poller_wait(struct uco__poller *poller, struct uco__fd_wait *wait);
 /* Fine for a wait that is over. */
 void uco__poller_unwait(struct uco__poller *poller, struct uco__fd_wait *wait);
@@ -88,13 +94,14 @@ void uco__poller_unwait(struct uco__poller *poller, struct uco__fd_wait *wait);
 int uco__poller_watch(struct uco__poller *poller, struct uco__fd_watcher *watcher);
 void uco__poller_unwatch(struct uco__poller *poller, struct uco__fd_watcher *watcher);
 /* The watcher of one direction, or NULL. */
-struct uco__fd_watcher *uco__poller_watcher(struct uco__poller *poller, int fd, enum uco__direction direction);
+struct uco__fd_watcher *uco__poller_watcher(struct uco__poller *poller, int fd,
+                                            enum uco__direction direction);
 
 /* The fd is about to be closed: its waits end with -EBADF. Its watchers must be gone. */
 void uco__poller_forget(struct uco__poller *poller, int fd);
 
-/* Waits at most `timeout` ns (UCO__NEVER: no limit) and makes ready what can go on. Whether the doorbell was rung, or a
- * negative error. */
+/* Waits at most `timeout` ns (UCO__NEVER: no limit) and makes ready what can go on. Whether the
+ * doorbell was rung, or a negative error. */
 int uco__poller_poll(struct uco__poller *poller, uint64_t timeout);
 
 /* For backends. */

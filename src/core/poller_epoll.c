@@ -12,11 +12,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 256            /* a call; what is over comes with the next */
+#define EVENTS_MAX 256 /* a call; what is over comes with the next */
 #define DOORBELL_DATA UINT64_MAX
 
-_Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI && POLLERR == EPOLLERR &&
-                   POLLHUP == EPOLLHUP && POLLRDHUP == EPOLLRDHUP,
+_Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI &&
+                   POLLERR == EPOLLERR && POLLHUP == EPOLLHUP && POLLRDHUP == EPOLLRDHUP,
                "poll's and epoll's bits are the same on Linux");
 
 static int
@@ -77,7 +77,8 @@ epoll_remove(struct uco__poller *poller, int fd)
     UCO__SYSTEM(epoll_ctl, epoll_ctl(poller->handle, EPOLL_CTL_DEL, fd, NULL));
 }
 
-/* epoll_pwait2 (Linux 5.11) waits for nanoseconds; before it, milliseconds, rounded up so that nothing is early. */
+/* epoll_pwait2 (Linux 5.11) waits for nanoseconds; before it, milliseconds, rounded up so that
+ * nothing is early. */
 static int
 epoll_wait_ns(int handle, struct epoll_event *events, uint64_t timeout)
 {
@@ -92,7 +93,8 @@ epoll_wait_ns(int handle, struct epoll_event *events, uint64_t timeout)
     /* Relaxed: at worst another thread tries once more. */
     if (timeout != 0 && timeout != UCO__NEVER &&
         !atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
-        r = UCO__SYSTEM(epoll_wait, syscall(SYS_epoll_pwait2, handle, events, EVENTS_MAX, &limit, NULL, 0));
+        r = UCO__SYSTEM(epoll_wait,
+                        syscall(SYS_epoll_pwait2, handle, events, EVENTS_MAX, &limit, NULL, 0));
         if (r != -ENOSYS)
             return (int) r;
         atomic_store_explicit(&no_pwait2, true, memory_order_relaxed);
@@ -100,7 +102,9 @@ epoll_wait_ns(int handle, struct epoll_event *events, uint64_t timeout)
     if (timeout == UCO__NEVER)
         ms = UINT64_MAX;
     return (int) UCO__SYSTEM(epoll_wait, epoll_wait(handle, events, EVENTS_MAX,
-                                                    ms == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int) ms));
+                                                    ms == UINT64_MAX ? -1
+                                                    : ms > INT_MAX   ? INT_MAX
+                                                                     : (int) ms));
 }
 
 static int
@@ -119,7 +123,8 @@ epoll_collect(struct uco__poller *poller, uint64_t timeout)
         if (data == DOORBELL_DATA)
             rung = 1;
         else
-            uco__poller_event(poller, (int) (uint32_t) data, (uint32_t) (data >> 32), (short) events[i].events);
+            uco__poller_event(poller, (int) (uint32_t) data, (uint32_t) (data >> 32),
+                              (short) events[i].events);
     }
     return rung;
 }

@@ -2,7 +2,8 @@
 #ifndef UCO_CORE_READY_H
 #define UCO_CORE_READY_H
 
-/* What can stand in the run queue: a fiber, or a callback for the loop's own stack. An intrusive FIFO. */
+/* What can stand in the run queue: a fiber, or a callback for the loop's own stack. An intrusive
+ * FIFO. */
 
 #include <stdbool.h>
 #include <stddef.h>

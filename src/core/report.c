@@ -22,7 +22,8 @@ uco__debug_environment(void)
     return value != NULL && *value != '\0' && strcmp(value, "0") != 0;
 }
 
-/* The loop's handler is called on the loop's thread, and not from inside itself: what it does wrong goes to stderr. */
+/* The loop's handler is called on the loop's thread, and not from inside itself: what it does wrong
+ * goes to stderr. */
 static bool
 report_handle(uco_loop *loop, uco_task *task, const char *message)
 {
@@ -56,8 +57,9 @@ current_name(void)
     return fiber != NULL ? fiber->operations->name(fiber) : NULL;
 }
 
-UCO__NORETURN UCO__PRINTF(2, 0) __attribute__((nonnull(2))) static void
-die(const char *kind, const char *format, va_list arguments)
+UCO__NORETURN UCO__PRINTF(2, 0)
+    __attribute__((nonnull(2))) static void die(const char *kind, const char *format,
+                                                va_list arguments)
 {
     const char *name = current_name();
     char message[REPORT_MAX];

@@ -3,8 +3,8 @@
 #define UCO_CORE_SANITIZER_H
 
 /*
- * What AddressSanitizer, ThreadSanitizer and valgrind must be told about stacks: all of it, in this one place.
- * Each stack has a struct uco__sanitizer; all calls are empty in ordinary builds.
+ * What AddressSanitizer, ThreadSanitizer and valgrind must be told about stacks: all of it, in this
+ * one place. Each stack has a struct uco__sanitizer; all calls are empty in ordinary builds.
  */
 
 #include "base/compiler.h"
@@ -34,8 +34,8 @@
 struct uco__sanitizer {
     const void *base; /* the stack's lowest address; NULL until known */
     size_t size;
-    void *fake_stack;      /* ASan's, while the stack is suspended */
-    void *fiber;           /* TSan's */
+    void *fake_stack; /* ASan's, while the stack is suspended */
+    void *fiber;      /* TSan's */
     unsigned valgrind_id;
 };
 
@@ -78,7 +78,8 @@ uco__sanitizer_done(struct uco__sanitizer *s)
 extern __thread struct uco__sanitizer *uco__sanitizer_left;
 #endif
 
-/* Right before a switch. `ends`: nothing on `from` is needed any more (ASan then frees its fake frames). */
+/* Right before a switch. `ends`: nothing on `from` is needed any more (ASan then frees its fake
+ * frames). */
 static inline __attribute__((always_inline)) void
 uco__sanitizer_leave(struct uco__sanitizer *from, struct uco__sanitizer *to, bool ends)
 {
@@ -101,8 +102,10 @@ uco__sanitizer_arrive(struct uco__sanitizer *self)
 {
     (void) self;
 #if UCO__ASAN
-    /* It tells the bounds of the stack that was left: of a thread's own one, that is how they get known. */
-    __sanitizer_finish_switch_fiber(self->fake_stack, &uco__sanitizer_left->base, &uco__sanitizer_left->size);
+    /* It tells the bounds of the stack that was left: of a thread's own one, that is how they get
+     * known. */
+    __sanitizer_finish_switch_fiber(self->fake_stack, &uco__sanitizer_left->base,
+                                    &uco__sanitizer_left->size);
 #endif
 }
 

@@ -3,10 +3,12 @@
 /*
  * The run queue.
  *
- * 1. `batch` is what runs in this turn; what gets ready meanwhile goes to `ready` and waits for the next.
- * 2. A fiber is in a queue if and only if it is READY (or NEW and started). `current` is RUNNING; so are those that started
- *    it eagerly.
- * 3. A fiber is in `wait` only while PARKED. Waking takes it out and puts it in `ready`; it never runs inside the waker.
+ * 1. `batch` is what runs in this turn; what gets ready meanwhile goes to `ready` and waits for the
+ *    next.
+ * 2. A fiber is in a queue if and only if it is READY (or NEW and started). `current` is RUNNING;
+ *    so are those that started it eagerly.
+ * 3. A fiber is in `wait` only while PARKED. Waking takes it out and puts it in `ready`; it never
+ *    runs inside the waker.
  * 4. errno belongs to the fiber: kept across a suspension, zero at the start.
  * 5. Between two looks at the clock lie at most `budget` switches.
  */
@@ -30,7 +32,7 @@ scheduler_random(struct uco__scheduler *scheduler)
 void
 uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed)
 {
-    *scheduler = (struct uco__scheduler) {.random = seed};
+    *scheduler = (struct uco__scheduler){.random = seed};
     uco__ready_queue_init(&scheduler->ready);
     uco__ready_queue_init(&scheduler->batch);
 }
@@ -128,10 +130,12 @@ batch_renew(struct uco__scheduler *scheduler)
 static UCO__COLD void
 step_report(struct uco_loop *loop, struct uco__fiber *fiber, uint64_t took)
 {
-    uco__report(loop, fiber != NULL ? fiber->operations->task(fiber) : NULL,
-                "%s%s%s kept the loop for %.3f s without suspending: nothing else could run (slow_callback is %.3f s)",
-                fiber != NULL ? "task '" : "a callback", fiber != NULL ? fiber->operations->name(fiber) : "",
-                fiber != NULL ? "'" : "", uco__clock_to_seconds(took), uco__clock_to_seconds(loop->slow));
+    uco__report(
+        loop, fiber != NULL ? fiber->operations->task(fiber) : NULL,
+        "%s%s%s kept the loop for %.3f s without suspending: nothing else could run (slow_callback is %.3f s)",
+        fiber != NULL ? "task '" : "a callback",
+        fiber != NULL ? fiber->operations->name(fiber) : "", fiber != NULL ? "'" : "",
+        uco__clock_to_seconds(took), uco__clock_to_seconds(loop->slow));
     loop->step_began = uco__loop_step_clock(loop);
 }
 
@@ -181,7 +185,8 @@ scheduler_has_next(struct uco_loop *loop)
     if (scheduler->budget == 0)
         return false;
     if (uco__ready_queue_empty(&scheduler->batch)) {
-        /* A new turn, without going home: nothing there would be done that cannot wait for the end of the budget. */
+        /* A new turn, without going home: nothing there would be done that cannot wait for the end
+         * of the budget. */
         if (uco__ready_queue_empty(&scheduler->ready) || loop->until_done ||
             !uco__inbox_empty(&loop->inbox) || uco__wheel_is_due(&loop->timers.wheel) ||
             atomic_load_explicit(&loop->stopping, memory_order_relaxed))
@@ -237,11 +242,13 @@ uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
     struct uco__stack *to;
 
     if (UCO__UNLIKELY(uco__loop_stale(loop)))
-        uco__panic("a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
+        uco__panic(
+            "a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
     if (UCO__UNLIKELY(uco__stack_overflowed(stack)))
         uco__panic("the stack of a task without guard page overflowed: memory is corrupt");
     *loop->errno_location = 0;
-    /* Given back first: if a new fiber is next, it takes this very stack, and no switch is needed. */
+    /* Given back first: if a new fiber is next, it takes this very stack, and no switch is needed.
+     */
     uco__stack_give_back(stack);
     to = scheduler_pick(loop);
     if (to != stack)
@@ -252,9 +259,10 @@ static UCO__COLD void
 report_unguarded(struct uco_loop *loop)
 {
     loop->unguarded_reported = true;
-    uco__report(loop, NULL,
-                "the system gives no more guard pages: stacks are made without, and an overflow is seen only when the task "
-                "ends (uco_stats counts them; raising vm.max_map_count helps)");
+    uco__report(
+        loop, NULL,
+        "the system gives no more guard pages: stacks are made without, and an overflow is seen only when the task "
+        "ends (uco_stats counts them; raising vm.max_map_count helps)");
 }
 
 /* Home: runs a fiber until home's turn comes again. */
@@ -312,9 +320,10 @@ uco__scheduler_turn(struct uco_loop *loop)
 /* --- what fibers and callbacks do --- */
 
 void
-uco__wait_init(struct uco__wait *wait, const char *what, enum uco__abort (*abort)(struct uco__wait *wait))
+uco__wait_init(struct uco__wait *wait, const char *what,
+               enum uco__abort (*abort)(struct uco__wait *wait))
 {
-    *wait = (struct uco__wait) {
+    *wait = (struct uco__wait){
         .fiber = uco__running->scheduler.current,
         .abort = abort,
         .what = what,

@@ -5,8 +5,9 @@
 /*
  * The run queue, and the only way to suspend: park.
  *
- * A suspending fiber picks the next ready one itself and switches straight to it. The loop's own stack ("home") runs only
- * when there is none, when a callback is next, when a fiber needs a fresh stack, or when it is time to look at the kernel.
+ * A suspending fiber picks the next ready one itself and switches straight to it. The loop's own
+ * stack ("home") runs only when there is none, when a callback is next, when a fiber needs a fresh
+ * stack, or when it is time to look at the kernel.
  */
 
 #include "base/compiler.h"
@@ -33,14 +34,14 @@ struct uco__wait {
 };
 
 struct uco__scheduler {
-    struct uco__ready_queue ready;  /* runs in the next turn */
-    struct uco__ready_queue batch;  /* runs in this turn */
-    struct uco__fiber *current;     /* NULL: home runs */
-    struct uco__stack home;         /* of the thread that runs the loop */
-    struct uco__fiber *eager;       /* started the current one eagerly and goes on next */
-    bool eager_home;                /* the same, when a callback did */
-    unsigned budget;                /* switches left until home must look at the clock */
-    uint64_t random;                /* the shuffle's state; 0 = FIFO */
+    struct uco__ready_queue ready; /* runs in the next turn */
+    struct uco__ready_queue batch; /* runs in this turn */
+    struct uco__fiber *current;    /* NULL: home runs */
+    struct uco__stack home;        /* of the thread that runs the loop */
+    struct uco__fiber *eager;      /* started the current one eagerly and goes on next */
+    bool eager_home;               /* the same, when a callback did */
+    unsigned budget;               /* switches left until home must look at the clock */
+    uint64_t random;               /* the shuffle's state; 0 = FIFO */
     uint64_t switches;
     uint64_t turns;
 };
@@ -50,11 +51,13 @@ void uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed);
 /* A new wait of the current fiber. */
 UCO__EXPORT void uco__wait_init(struct uco__wait *wait, const char *what,
                                 enum uco__abort (*abort)(struct uco__wait *wait));
-/* Suspends the current fiber until the wait is woken; its result. At once when it has been already. */
+/* Suspends the current fiber until the wait is woken; its result. At once when it has been already.
+ */
 UCO__EXPORT intptr_t uco__park(struct uco__wait *wait);
 /* Loop's thread. Ends a wait; false if it was woken before: then nothing happens. */
 UCO__EXPORT bool uco__wake(struct uco__wait *wait, intptr_t result);
-/* Loop's thread. Ends the wait that the fiber is parked in, if that can be interrupted; whether it was. */
+/* Loop's thread. Ends the wait that the fiber is parked in, if that can be interrupted; whether it
+ * was. */
 bool uco__interrupt(struct uco__fiber *fiber, intptr_t result);
 
 /* The current fiber goes to the end of the run queue. */
@@ -63,7 +66,8 @@ void uco__scheduler_yield(struct uco_loop *loop);
 void uco__scheduler_start(struct uco_loop *loop, struct uco__fiber *fiber);
 /* Runs a new fiber at once, until it first suspends or ends. */
 void uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber);
-/* On a fiber's stack, when its body has returned: goes on with what is next. Returns when the stack has a new fiber. */
+/* On a fiber's stack, when its body has returned: goes on with what is next. Returns when the stack
+ * has a new fiber. */
 void uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack);
 /* A callback for home, in the next turn. */
 UCO__EXPORT void uco__scheduler_call(struct uco_loop *loop, struct uco__ready *node);

@@ -3,15 +3,17 @@
 /*
  * Stacks.
  *
- * 1. A slab is one mapping; each of its slots is a guard page and the stack above it. Stacks are cut from the newest slab
- *    one by one, so that a guard is paid for only with a stack that is used.
+ * 1. A slab is one mapping; each of its slots is a guard page and the stack above it. Stacks are
+ *    cut from the newest slab one by one, so that a guard is paid for only with a stack that is
+ *    used.
  * 2. A slab lives until the loop is gone. What a loop's stacks point to does not move.
- * 3. Where no guard can be had, the lowest words of the stack are a canary. They are zero and were never written to, so
- *    that they cost no page of memory.
+ * 3. Where no guard can be had, the lowest words of the stack are a canary. They are zero and were
+ *    never written to, so that they cost no page of memory.
  *
- * Guards: MADV_GUARD_INSTALL (Linux 6.13) costs no mapping of its own. mprotect splits the slab, two mappings a stack, so
- * it is used for up to half of vm.max_map_count; what is beyond must live without, since a million coroutines must not die
- * at 32,700. (process_madvise() could install many guards at a time, once stacks are cut in batches.)
+ * Guards: MADV_GUARD_INSTALL (Linux 6.13) costs no mapping of its own. mprotect splits the slab,
+ * two mappings a stack, so it is used for up to half of vm.max_map_count; what is beyond must live
+ * without, since a million coroutines must not die at 32,700. (process_madvise() could install many
+ * guards at a time, once stacks are cut in batches.)
  */
 
 #include "core/stack.h"
@@ -27,7 +29,8 @@
 #define SLAB_BYTES ((size_t) 16 * 1024 * 1024)
 #define SLAB_STACKS_FIRST 4
 #define SLAB_STACKS_MAX 64
-#define COLOURS 16       /* how many different offsets stack tops have, so that they do not all share cache sets */
+#define COLOURS                                                                                    \
+    16 /* how many different offsets stack tops have, so that they do not all share cache sets */
 #define COLOUR_BYTES 64
 #define CANARY_WORDS 8
 #define MAP_COUNT_DEFAULT 65530
@@ -57,7 +60,7 @@ page_size(void)
 void
 uco__stacks_init(struct uco__stacks *stacks, void (*entry)(void))
 {
-    *stacks = (struct uco__stacks) {.entry = entry};
+    *stacks = (struct uco__stacks){.entry = entry};
 }
 
 static long
@@ -78,7 +81,8 @@ protected_max(void)
     return count / 4;
 }
 
-/* A kernel before 6.13 answers EINVAL each time: not worth remembering, next to the fault of the stack's first page. */
+/* A kernel before 6.13 answers EINVAL each time: not worth remembering, next to the fault of the
+ * stack's first page. */
 static enum uco__stack_guard
 guard_install(char *guard, size_t size)
 {
@@ -116,7 +120,8 @@ slab_new(struct uco__stack_pool *pool, size_t count)
     return slab;
 }
 
-/* Each slab twice as large as the one before, so that few tasks take little and many take few mappings. */
+/* Each slab twice as large as the one before, so that few tasks take little and many take few
+ * mappings. */
 static struct uco__stack_slab *
 slab_grow(struct uco__stack_pool *pool)
 {

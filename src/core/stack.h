@@ -3,8 +3,9 @@
 #define UCO_CORE_STACK_H
 
 /*
- * Stacks: address space by the slab, committed page by page as it is touched, a guard page below each, reused last in first
- * out. A stack that has been used once stays inside its entry function, so that it can be used again without makecontext.
+ * Stacks: address space by the slab, committed page by page as it is touched, a guard page below
+ * each, reused last in first out. A stack that has been used once stays inside its entry function,
+ * so that it can be used again without makecontext.
  */
 
 #include "core/context.h"
@@ -25,10 +26,10 @@ enum uco__stack_guard { UCO__GUARD_NONE, UCO__GUARD_INSTALLED, UCO__GUARD_PROTEC
 struct uco__stack {
     struct uco__context context;
     struct uco__sanitizer sanitizer;
-    struct uco__stack_pool *pool;  /* NULL: a thread's own stack */
-    struct uco__stack *next_free;  /* while it is in the pool */
-    char *base;                    /* the lowest usable address; the guard lies right below */
-    size_t size;                   /* usable bytes, up from base */
+    struct uco__stack_pool *pool; /* NULL: a thread's own stack */
+    struct uco__stack *next_free; /* while it is in the pool */
+    char *base;                   /* the lowest usable address; the guard lies right below */
+    size_t size;                  /* usable bytes, up from base */
     enum uco__stack_guard guard;
 };
 
@@ -38,17 +39,18 @@ struct uco__stack_pool {
     struct uco__stacks *stacks;
     size_t size; /* as asked for, in whole pages */
     struct uco__stack *free;
-    struct uco__stack_slab *slabs; /* the newest first: only it may have stacks that were never given out */
+    struct uco__stack_slab *slabs; /* the newest first: only it may have stacks that were never
+                                      given out */
 };
 
 /* All of a loop's. */
 struct uco__stacks {
     struct uco__stack_pool *pools;
-    void (*entry)(void);   /* what a fresh stack runs */
-    uint64_t count;        /* in existence */
+    void (*entry)(void); /* what a fresh stack runs */
+    uint64_t count;      /* in existence */
     uint64_t in_use;
     uint64_t unguarded;
-    uint64_t bytes;        /* of address space */
+    uint64_t bytes; /* of address space */
 };
 
 void uco__stacks_init(struct uco__stacks *stacks, void (*entry)(void));

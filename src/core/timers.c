@@ -3,8 +3,10 @@
 /*
  * Timers.
  *
- * 1. A ticket is a slot's index plus one, below the number of this use of the slot, so an old ticket is recognised.
- * 2. A slot is FREE, PENDING (in the wheel, or waiting for ever) or DUE (its callback is in the run queue, and drops it).
+ * 1. A ticket is a slot's index plus one, below the number of this use of the slot, so an old
+ *    ticket is recognised.
+ * 2. A slot is FREE, PENDING (in the wheel, or waiting for ever) or DUE (its callback is in the run
+ *    queue, and drops it).
  */
 
 #include "core/timers.h"
@@ -109,7 +111,8 @@ static void
 slot_run(struct uco__ready *node)
 {
     struct uco__timer_slot *slot = UCO__CONTAINER(node, struct uco__timer_slot, ready);
-    uco_callback *callback = slot->state == SLOT_DUE && !slot->loop->dropping ? slot->callback : NULL;
+    uco_callback *callback =
+        slot->state == SLOT_DUE && !slot->loop->dropping ? slot->callback : NULL;
     void *arg = slot->arg;
 
     slot_free(slot);
@@ -130,8 +133,8 @@ static bool
 slots_grow(struct uco_loop *loop)
 {
     struct uco__timers *timers = &loop->timers;
-    struct uco__timer_slot **chunks =
-        uco__reallocate(timers->chunks, (timers->chunk_count + 1) * sizeof(struct uco__timer_slot *));
+    struct uco__timer_slot **chunks = uco__reallocate(
+        timers->chunks, (timers->chunk_count + 1) * sizeof(struct uco__timer_slot *));
     struct uco__timer_slot *chunk;
 
     if (chunks == NULL)

@@ -19,7 +19,8 @@ struct uco_loop;
 
 struct uco__timer {
     struct uco__wheel_node node;
-    void (*fire)(struct uco__timer *timer); /* in the loop's turn; makes others ready, runs no user's code */
+    void (*fire)(struct uco__timer *timer); /* in the loop's turn; makes others ready, runs no
+                                               user's code */
     bool background;
 };
 
@@ -39,7 +40,8 @@ void uco__timers_done(struct uco__timers *timers);
 
 UCO__EXPORT void uco__timer_init(struct uco__timer *timer, void (*fire)(struct uco__timer *timer));
 /* Starts a timer that is not pending; UCO__NEVER starts nothing. */
-UCO__EXPORT void uco__timer_start(struct uco_loop *loop, struct uco__timer *timer, uint64_t deadline);
+UCO__EXPORT void uco__timer_start(struct uco_loop *loop, struct uco__timer *timer,
+                                  uint64_t deadline);
 /* Fine for one that is not pending. */
 UCO__EXPORT void uco__timer_stop(struct uco_loop *loop, struct uco__timer *timer);
 

@@ -469,8 +469,7 @@ uco_http_client_new_at(const char *file, int line, const uco_http_client_options
     return client;
 }
 
-uco_http_client *
-(uco_http_client_new)(const uco_http_client_options *options)
+uco_http_client *(uco_http_client_new) (const uco_http_client_options *options)
 {
     return uco_http_client_new_at(NULL, 0, options);
 }

@@ -3,10 +3,11 @@
 /*
  * read, write, poll and close of file descriptors.
  *
- * 1. Each call tries first and suspends only on EAGAIN; after a wake-up it tries again, since another process may have been
- *    faster.
- * 2. No call blocks the thread: sockets and pipes are asked not to wait, call by call, whatever their flags; what cannot be
- *    asked (terminals, some devices) is polled first; regular files that are not in memory go to the pool of threads.
+ * 1. Each call tries first and suspends only on EAGAIN; after a wake-up it tries again, since
+ *    another process may have been faster.
+ * 2. No call blocks the thread: sockets and pipes are asked not to wait, call by call, whatever
+ *    their flags; what cannot be asked (terminals, some devices) is polled first; regular files
+ *    that are not in memory go to the pool of threads.
  */
 
 #include "io/fd.h"
@@ -67,7 +68,8 @@ uco__fd_wait(struct uco__task *task, int fd, short events, double timeout)
         return (int) r;
     uco__wait_init(&waiting.wait, "a file descriptor", waiting_abort);
     uco__timer_init(&waiting.timer, waiting_time_out);
-    uco__timer_start(waiting.loop, &waiting.timer, uco__clock_after(uco__loop_now(waiting.loop), timeout));
+    uco__timer_start(waiting.loop, &waiting.timer,
+                     uco__clock_after(uco__loop_now(waiting.loop), timeout));
     r = uco__task_park(task, &waiting.wait);
     uco__timer_stop(waiting.loop, &waiting.timer);
     uco__poller_unwait(&waiting.loop->poller, &waiting.fd_wait);
@@ -210,7 +212,8 @@ uco_poll(int fd, short events, double timeout)
     if (r == -EPERM || r == -ESTALE)
         return r;
     if (isnan(timeout) || (events & ~POLL_EVENTS) != 0)
-        return uco__misuse(-EINVAL, "uco_poll: the time is not a number, or there are other events");
+        return uco__misuse(-EINVAL,
+                           "uco_poll: the time is not a number, or there are other events");
     if (r < 0)
         return r;
     task = uco__task_of(uco_current_task());
@@ -224,7 +227,8 @@ uco_poll(int fd, short events, double timeout)
         if (now >= deadline)
             return -ETIMEDOUT;
         r = uco__fd_wait(task, fd, events,
-                         deadline == UCO__NEVER ? UCO_FOREVER : uco__clock_to_seconds(deadline - now));
+                         deadline == UCO__NEVER ? UCO_FOREVER
+                                                : uco__clock_to_seconds(deadline - now));
         if (r < 0 && r != -ETIMEDOUT)
             return r;
     }

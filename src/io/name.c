@@ -3,7 +3,8 @@
 /*
  * Names to addresses.
  *
- * 1. A look-up is shared by the task that waits and the job that runs; the last of them frees it. So the task may leave.
+ * 1. A look-up is shared by the task that waits and the job that runs; the last of them frees it.
+ *    So the task may leave.
  */
 
 #include "io/name.h"
@@ -90,7 +91,8 @@ name_ends_with(const char *host, const char *suffix)
     return length >= size && strncasecmp(host + length - size, suffix, size) == 0;
 }
 
-/* RFC 6761: localhost, and all below it, is this machine, also where no file and no server says so. */
+/* RFC 6761: localhost, and all below it, is this machine, also where no file and no server says so.
+ */
 static bool
 name_is_local(const char *host)
 {

@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 #define UNIX_PREFIX "unix:"
-/* A Unix socket whose listener's queue is full cannot be waited for: try again after so many seconds, twice as many each
- * time. */
+/* A Unix socket whose listener's queue is full cannot be waited for: try again after so many
+ * seconds, twice as many each time. */
 #define UNIX_RETRY_MIN 0.001
 #define UNIX_RETRY_MAX 0.050
 
@@ -99,7 +99,8 @@ static int
 listen_on(const struct sockaddr *addr, socklen_t len, int backlog)
 {
     const int yes = 1, no = 0;
-    int fd = (int) UCO__SYSTEM(socket, socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    int fd = (int) UCO__SYSTEM(
+        socket, socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     int r;
 
     if (fd < 0)
@@ -132,7 +133,8 @@ listen_any(const struct addrinfo *list, int backlog)
 static int
 listen_everywhere(uint16_t port, int backlog)
 {
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = in6addr_any};
+    struct sockaddr_in6 six = {
+        .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = in6addr_any};
     struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
     int r = listen_on((const struct sockaddr *) &six, sizeof six, backlog);
 
@@ -148,10 +150,11 @@ unix_is_stale(const struct sockaddr_un *addr, socklen_t len)
     struct stat status;
     int fd, r;
 
-    if (addr->sun_path[0] == '\0' || lstat(addr->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
+    if (addr->sun_path[0] == '\0' || lstat(addr->sun_path, &status) < 0 ||
+        !S_ISSOCK(status.st_mode))
         return false;
-    /* A datagram socket is refused by a stream listener (EPROTOTYPE), and by nobody at all in another way: so the one that
-     * may be there gets no connection to accept. */
+    /* A datagram socket is refused by a stream listener (EPROTOTYPE), and by nobody at all in
+     * another way: so the one that may be there gets no connection to accept. */
     fd = (int) UCO__SYSTEM(socket, socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd < 0)
         return false;

@@ -100,8 +100,8 @@ watch_new(struct uco_loop *loop, int fd, enum uco__direction direction, uco_call
     return watch;
 }
 
-/* Replaces the whole watch, not only its callback: the old one may be due, for an fd that was closed since and whose number
- * is another's now. */
+/* Replaces the whole watch, not only its callback: the old one may be due, for an fd that was
+ * closed since and whose number is another's now. */
 static int
 watch_add(uco_loop *loop, int fd, enum uco__direction direction, uco_callback *cb, void *arg)
 {

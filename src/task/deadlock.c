@@ -3,8 +3,8 @@
 /*
  * Deadlocks: waits that would close a cycle, and programs in which everybody waits.
  *
- * 1. A task cannot go on before what it awaits or completes has ended, nor end before its children have. Those are the edges
- *    of a cycle; a wait for any of several, or with a timeout, is none.
+ * 1. A task cannot go on before what it awaits or completes has ended, nor end before its children
+ *    have. Those are the edges of a cycle; a wait for any of several, or with a timeout, is none.
  */
 
 #include "task/deadlock.h"
@@ -18,7 +18,7 @@
 
 #define CYCLE_STEPS_MAX 1000    /* tasks, of a search for a cycle of waits */
 #define CYCLE_WAITERS_MAX 10000 /* of all of them together */
-#define DEADLOCK_TEXT_MAX 900 /* bytes of the report */
+#define DEADLOCK_TEXT_MAX 900   /* bytes of the report */
 
 /* --- cycles --- */
 
@@ -26,8 +26,8 @@ struct search {
     uint64_t serial;
     struct uco_loop *loop;
     struct uco__task *pending; /* found, not looked at yet; linked by search_next */
-    unsigned steps;   /* tasks looked at */
-    unsigned waiters; /* looked at */
+    unsigned steps;            /* tasks looked at */
+    unsigned waiters;          /* looked at */
     bool found;
 };
 
@@ -59,8 +59,8 @@ search_expand(struct search *search, struct uco__task *task)
     uco__mutex_unlock(&task->future.mutex);
 }
 
-/* The search goes backwards, from the one who is about to wait: it mostly has few ancestors and nobody who awaits it, whereas
- * what it waits for may have thousands of children. */
+/* The search goes backwards, from the one who is about to wait: it mostly has few ancestors and
+ * nobody who awaits it, whereas what it waits for may have thousands of children. */
 bool
 uco__deadlock_closes_cycle(struct uco__task *task, uco_future *fs[], size_t n)
 {
@@ -87,7 +87,8 @@ uco__deadlock_closes_cycle(struct uco__task *task, uco_future *fs[], size_t n)
 static struct uco__task *
 task_first(const struct uco__list *siblings)
 {
-    return uco__list_empty(siblings) ? NULL : UCO__CONTAINER(siblings->next, struct uco__task, sibling);
+    return uco__list_empty(siblings) ? NULL
+                                     : UCO__CONTAINER(siblings->next, struct uco__task, sibling);
 }
 
 /* The next task of the tree, parents before children; NULL at the end. */
@@ -99,7 +100,8 @@ task_after(struct uco__runtime *runtime, struct uco__task *task)
     if (child != NULL)
         return child;
     for (; task != NULL; task = task->parent) {
-        const struct uco__list *head = task->parent != NULL ? &task->parent->children : &runtime->roots;
+        const struct uco__list *head =
+            task->parent != NULL ? &task->parent->children : &runtime->roots;
 
         if (task->sibling.next != head)
             return UCO__CONTAINER(task->sibling.next, struct uco__task, sibling);
@@ -107,8 +109,8 @@ task_after(struct uco__runtime *runtime, struct uco__task *task)
     return NULL;
 }
 
-/* Only what is in this process can wake a task, and nothing is left of it: tells who waits for what, and cancels. Not when
- * there are other threads: those may. */
+/* Only what is in this process can wake a task, and nothing is left of it: tells who waits for
+ * what, and cancels. Not when there are other threads: those may. */
 void
 uco__deadlock_stuck(struct uco_loop *loop)
 {
@@ -122,16 +124,20 @@ uco__deadlock_stuck(struct uco_loop *loop)
     if (!uco__inbox_empty(&loop->inbox) || atomic_load(&loop->stopping))
         return;
     runtime->deadlocked = true;
-    for (struct uco__task *task = task_first(&runtime->roots); task != NULL; task = task_after(runtime, task)) {
+    for (struct uco__task *task = task_first(&runtime->roots); task != NULL;
+         task = task_after(runtime, task)) {
         const struct uco__wait *wait = task->fiber.wait;
 
-        used += (size_t) snprintf(text + used, sizeof text - used, "%s '%s' waits for %s", used > 0 ? "," : "",
-                                  uco__task_name(task), wait != NULL && wait->what != NULL ? wait->what : "nothing");
+        used += (size_t) snprintf(text + used, sizeof text - used, "%s '%s' waits for %s",
+                                  used > 0 ? "," : "", uco__task_name(task),
+                                  wait != NULL && wait->what != NULL ? wait->what : "nothing");
         if (used >= sizeof text)
             break;
     }
-    uco__report(loop, NULL, "deadlock: every task is blocked, and nothing is left that could wake one:%s; all are cancelled",
-                text);
+    uco__report(
+        loop, NULL,
+        "deadlock: every task is blocked, and nothing is left that could wake one:%s; all are cancelled",
+        text);
     UCO__LIST_EACH(link, &runtime->roots)
         uco_cancel(&UCO__CONTAINER(link, struct uco__task, sibling)->future);
 }

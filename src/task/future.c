@@ -3,9 +3,10 @@
 /*
  * Futures.
  *
- * 1. `resolved` goes from 0 to 1 once, under the mutex, together with `result`; nothing else ever changes the result.
- * 2. A waiter is in the list until it was notified, which happens in the same stretch under the mutex, or removed. So
- *    whoever fails to remove a waiter knows that its news is on its way.
+ * 1. `resolved` goes from 0 to 1 once, under the mutex, together with `result`; nothing else ever
+ *    changes the result.
+ * 2. A waiter is in the list until it was notified, which happens in the same stretch under the
+ *    mutex, or removed. So whoever fails to remove a waiter knows that its news is on its way.
  * 3. The mutex is held for a few instructions a waiter, and never while anything of a user's runs.
  */
 
@@ -21,7 +22,7 @@
 void
 uco__future_init(struct uco_future *future, enum uco__future_kind kind, struct uco_loop *loop)
 {
-    *future = (struct uco_future) {.loop = loop, .kind = kind};
+    *future = (struct uco_future){.loop = loop, .kind = kind};
     atomic_init(&future->references, 1);
     uco__list_init(&future->waiters);
     if (loop != NULL)
@@ -122,8 +123,8 @@ done_callback_notify(struct uco__waiter *waiter, struct uco_future *future)
         done_callback_free(done); /* the loop has closed: nobody is left to call */
 }
 
-/* Nobody can resolve it any more, and nobody waits (who does holds a reference): only done callbacks may be left, which are
- * never to be called. */
+/* Nobody can resolve it any more, and nobody waits (who does holds a reference): only done
+ * callbacks may be left, which are never to be called. */
 static void
 plain_free(struct uco_future *future)
 {
@@ -148,7 +149,8 @@ uco_future_new(void)
     return future;
 }
 
-/* Whoever is woken may drop the last reference at once, while this thread still is in the middle of it. */
+/* Whoever is woken may drop the last reference at once, while this thread still is in the middle of
+ * it. */
 static int
 plain_resolve(uco_future *f, intptr_t result)
 {
@@ -164,7 +166,8 @@ int
 uco_future_set_result(uco_future *f, intptr_t result)
 {
     if (f == NULL || f->kind != UCO__FUTURE_PLAIN || !uco__future_result_valid(result))
-        return uco__misuse(-EINVAL, "uco_future_set_result: NULL, a task, or a result below -%d", UCO_MAX_ERROR);
+        return uco__misuse(-EINVAL, "uco_future_set_result: NULL, a task, or a result below -%d",
+                           UCO_MAX_ERROR);
     return plain_resolve(f, result);
 }
 
@@ -249,10 +252,10 @@ done_callback_loop(const uco_future *f, int *error)
 
     if (loop == NULL)
         loop = f->loop;
-    *error = loop == NULL                    ? uco__misuse(-EPERM, "a done callback needs a loop to run on")
-             : uco__loop_stale(loop)         ? -ESTALE
+    *error = loop == NULL            ? uco__misuse(-EPERM, "a done callback needs a loop to run on")
+             : uco__loop_stale(loop) ? -ESTALE
              : atomic_load(&loop->closed) ? -ESHUTDOWN
-                                             : 0;
+                                          : 0;
     return *error < 0 ? NULL : loop;
 }
 
@@ -271,7 +274,7 @@ uco_add_done_callback(uco_future *f, uco_callback *cb, void *arg)
     done = uco__allocate(sizeof *done);
     if (done == NULL)
         return -ENOMEM;
-    *done = (struct done_callback) {
+    *done = (struct done_callback){
         .waiter.notify = done_callback_notify,
         .ready.run = done_callback_run,
         .loop = loop,
@@ -312,4 +315,3 @@ uco_remove_done_callback(uco_future *f, uco_callback *cb, void *arg)
         done_callback_free(UCO__CONTAINER(link, struct done_callback, waiter.link));
     return count;
 }
-

@@ -2,7 +2,8 @@
 #ifndef UCO_TASK_FUTURE_H
 #define UCO_TASK_FUTURE_H
 
-/* A future: a result that comes once, and those who wait for it. Any thread may hold, resolve or wait. */
+/* A future: a result that comes once, and those who wait for it. Any thread may hold, resolve or
+ * wait. */
 
 #include "base/compiler.h"
 #include "base/futex.h"
@@ -15,22 +16,23 @@ enum uco__future_kind { UCO__FUTURE_PLAIN, UCO__FUTURE_TASK, UCO__FUTURE_JOB };
 
 struct uco_future {
     atomic_uint references;
-    atomic_uint resolved;      /* 0, then 1 for ever; set with `result` under the mutex */
-    atomic_uint read;          /* somebody has seen the result */
-    struct uco__mutex mutex;   /* of `waiters`, and of the step to resolved */
-    intptr_t result;           /* valid once resolved */
-    struct uco__list waiters;  /* struct uco__waiter; in the order in which they came */
-    struct uco_loop *loop;     /* it was made in, held; NULL: made outside of any */
+    atomic_uint resolved;     /* 0, then 1 for ever; set with `result` under the mutex */
+    atomic_uint read;         /* somebody has seen the result */
+    struct uco__mutex mutex;  /* of `waiters`, and of the step to resolved */
+    intptr_t result;          /* valid once resolved */
+    struct uco__list waiters; /* struct uco__waiter; in the order in which they came */
+    struct uco_loop *loop;    /* it was made in, held; NULL: made outside of any */
     enum uco__future_kind kind;
 };
 
 /* One who waits; stays where it is until it was notified or removed. */
 struct uco__waiter {
     struct uco__list link;
-    /* On the thread that resolves, holding the future's mutex: hands the news on, and does nothing else. The waiter may be
-     * gone when it returns. */
+    /* On the thread that resolves, holding the future's mutex: hands the news on, and does nothing
+     * else. The waiter may be gone when it returns. */
     void (*notify)(struct uco__waiter *waiter, struct uco_future *future);
-    uco_task *task; /* that cannot go on before the future is done; NULL: none, or it may go on otherwise */
+    uco_task *task; /* that cannot go on before the future is done; NULL: none, or it may go on
+                       otherwise */
 };
 
 void uco__future_init(struct uco_future *future, enum uco__future_kind kind, struct uco_loop *loop);

@@ -3,11 +3,12 @@
 /*
  * The pool of threads.
  *
- * 1. A job is QUEUED (in the queue), then RUNNING (a worker's), then ENDED; a cancelled one goes from QUEUED to ENDED. Each
- *    step is made under the mutex.
- * 2. A job holds a reference to its future from the start to its end; each worker and the loop hold one to the pool.
- * 3. Workers are made only when a job finds none idle. They stay until the loop closes; one that runs a job then is
- *    detached, and ends after it.
+ * 1. A job is QUEUED (in the queue), then RUNNING (a worker's), then ENDED; a cancelled one goes
+ *    from QUEUED to ENDED. Each step is made under the mutex.
+ * 2. A job holds a reference to its future from the start to its end; each worker and the loop hold
+ *    one to the pool.
+ * 3. Workers are made only when a job finds none idle. They stay until the loop closes; one that
+ *    runs a job then is detached, and ends after it.
  */
 
 #include "task/pool.h"
@@ -45,7 +46,8 @@ struct worker {
     struct uco__pool *pool;
     pthread_t thread;
     struct job *job;
-    enum { WORKER_ATTACHED, WORKER_DETACHED, WORKER_JOINED } end; /* who frees it: see worker_end() */
+    /* who frees it: see worker_end() */
+    enum { WORKER_ATTACHED, WORKER_DETACHED, WORKER_JOINED } end;
 };
 
 struct uco__pool {
@@ -72,7 +74,9 @@ pool_new(void)
     pthread_cond_init(&pool->work, NULL);
     uco__list_init(&pool->queue);
     uco__list_init(&pool->workers);
-    pool->threads_max = threads < THREADS_MIN ? THREADS_MIN : threads > THREADS_MAX ? THREADS_MAX : threads;
+    pool->threads_max = threads < THREADS_MIN   ? THREADS_MIN
+                        : threads > THREADS_MAX ? THREADS_MAX
+                                                : threads;
     return pool;
 }
 
@@ -195,7 +199,8 @@ worker_end(void *arg)
         worker->end = WORKER_DETACHED;
     }
     pool->threads--;
-    /* One that ends because the pool closes is joined and freed by uco__pool_close(), now or in a moment. */
+    /* One that ends because the pool closes is joined and freed by uco__pool_close(), now or in a
+     * moment. */
     joined = worker->end != WORKER_DETACHED;
     if (!joined)
         uco__list_remove(&worker->link);

@@ -8,8 +8,8 @@
 
 struct uco__pool;
 
-/* Cancels the jobs that have not started; joins the threads that have nothing to do, leaves the others to end on their own.
- * NULL is fine. */
+/* Cancels the jobs that have not started; joins the threads that have nothing to do, leaves the
+ * others to end on their own. NULL is fine. */
 void uco__pool_close(struct uco__pool *pool);
 void uco__pool_count(struct uco__pool *pool, uint64_t *threads, uint64_t *jobs);
 

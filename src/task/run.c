@@ -3,10 +3,10 @@
 /*
  * The life of a loop: made, run, closed.
  *
- * 1. Closing is a run like any other, on the closing thread, that ends when no task is left. New root tasks are cancelled at
- *    once meanwhile, so it does end.
- * 2. Users' posts are refused from the first step of the close on; what resolves futures gets through until its last, since
- *    tasks may still wait for that.
+ * 1. Closing is a run like any other, on the closing thread, that ends when no task is left. New
+ *    root tasks are cancelled at once meanwhile, so it does end.
+ * 2. Users' posts are refused from the first step of the close on; what resolves futures gets
+ *    through until its last, since tasks may still wait for that.
  */
 
 #include "base/error.h"
@@ -51,7 +51,7 @@ interrupt_handle(int signo)
 static void
 interrupts_begin(struct interrupts *interrupts, struct uco_loop *loop)
 {
-    *interrupts = (struct interrupts) {0};
+    *interrupts = (struct interrupts){0};
     if (!uco__thread_is_main())
         return;
     atomic_store(&interrupt_arrived, false);
@@ -94,8 +94,8 @@ runtime_free(struct uco_loop *loop)
     uco__free(uco__runtime_of(loop));
 }
 
-/* Closes a loop in any case: also inside another, which stands still meanwhile. That is only for loops that nobody else can
- * close any more. */
+/* Closes a loop in any case: also inside another, which stands still meanwhile. That is only for
+ * loops that nobody else can close any more. */
 void
 uco__loop_close_here(struct uco_loop *loop)
 {
@@ -137,7 +137,8 @@ uco__loop_new(const uco_loop_options *options, int *error)
         return NULL;
     }
     uco__list_init(&runtime->roots);
-    /* The first slots are there from the start: a scope can then be opened when memory has run out. */
+    /* The first slots are there from the start: a scope can then be opened when memory has run out.
+     */
     if (!uco__scope_slots_grow(&runtime->scopes)) {
         *error = -ENOMEM;
         uco__loop_done(&runtime->loop);
@@ -155,7 +156,10 @@ uco_loop_new(const uco_loop_options *options)
     int error;
     struct uco_loop *loop = uco__loop_new(options, &error);
 
-    return loop != NULL ? loop : uco__error_null(error == -EINVAL ? uco__misuse(error, "uco_loop_new: bad options") : error);
+    return loop != NULL
+               ? loop
+               : uco__error_null(error == -EINVAL ? uco__misuse(error, "uco_loop_new: bad options")
+                                                  : error);
 }
 
 /* --- run --- */
@@ -217,7 +221,8 @@ uco_loop_run_until_complete(uco_loop *loop, uco_fn *fn, void *arg)
     int r;
 
     if (loop == NULL || fn == NULL)
-        return uco__misuse(-EINVAL, "uco_loop_run_until_complete: the loop or the function is NULL");
+        return uco__misuse(-EINVAL,
+                           "uco_loop_run_until_complete: the loop or the function is NULL");
     r = run_check(loop);
     if (r < 0)
         return r;
@@ -294,7 +299,8 @@ close_remind_start(struct close_reminder *reminder)
 {
     struct uco_loop *loop = &reminder->runtime->loop;
 
-    uco__timer_start(loop, &reminder->timer, uco__clock_after(uco__loop_now(loop), UCO__TASK_REMIND));
+    uco__timer_start(loop, &reminder->timer,
+                     uco__clock_after(uco__loop_now(loop), UCO__TASK_REMIND));
 }
 
 static void
@@ -331,7 +337,8 @@ close_drain(struct uco__runtime *runtime)
     /* A task that is cancelled does not end at once, so the list stays as it is. */
     UCO__LIST_EACH(link, &runtime->roots)
         uco_cancel(&UCO__CONTAINER(link, struct uco__task, sibling)->future);
-    /* A post may also be taken in by the middle of a turn. It has run for sure when a later turn has taken in none. */
+    /* A post may also be taken in by the middle of a turn. It has run for sure when a later turn
+     * has taken in none. */
     do {
         while (runtime->tasks > 0)
             uco__loop_run(loop);
@@ -350,8 +357,9 @@ close_resources(struct uco_loop *loop, bool ours)
         if ((resource->kind == NULL) != ours)
             continue;
         if (!ours)
-            uco__report(loop, NULL, "%s opened at %s:%d was left open: its loop closes it", resource->kind,
-                        resource->file != NULL ? resource->file : "?", resource->line);
+            uco__report(loop, NULL, "%s opened at %s:%d was left open: its loop closes it",
+                        resource->kind, resource->file != NULL ? resource->file : "?",
+                        resource->line);
         uco__loop_remove_resource(loop, resource);
         resource->close(resource);
     }
@@ -375,7 +383,9 @@ uco_loop_close(uco_loop *loop)
         runtime = uco__runtime_of(loop);
         atomic_store(&loop->closing, true);
         if (runtime->orphaned)
-            uco__report(loop, NULL, "a loop's last reference was dropped without uco_loop_close(): it is closed now");
+            uco__report(
+                loop, NULL,
+                "a loop's last reference was dropped without uco_loop_close(): it is closed now");
         close_drain(runtime);
         close_resources(loop, false);
         close_resources(loop, true);

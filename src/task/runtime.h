@@ -10,7 +10,7 @@
 struct uco__pool;
 
 struct uco__runtime {
-    struct uco_loop loop; /* first: this is what users hold */
+    struct uco_loop loop;   /* first: this is what users hold */
     struct uco__list roots; /* the tasks that belong to the loop */
     struct uco__scope_slots scopes;
     struct uco__pool *pool; /* of threads; NULL until it is needed */
@@ -21,8 +21,8 @@ struct uco__runtime {
     uint32_t number;   /* of the loop, in the process */
     bool alone;        /* uco_run()'s: a deadlock is found, and ends it */
     bool deadlocked;
-    bool orphaned;     /* its last handle was dropped while it was open */
-    bool draining;     /* closing: new root tasks are cancelled at once */
+    bool orphaned; /* its last handle was dropped while it was open */
+    bool draining; /* closing: new root tasks are cancelled at once */
 };
 
 /* uco_loop_new() with a negative error instead of errno. */

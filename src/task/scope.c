@@ -4,14 +4,16 @@
  * Scopes.
  *
  * 1. A task's open scopes form a chain from the root outwards-in; task->scope is the innermost.
- * 2. `effective` of a scope says whether it, or one outside of it up to the nearest shield, is cancelled; so the innermost's
- *    is the task's answer. It only ever turns true.
- * 3. `reach` is the earliest deadline among the same scopes, so that a checkpoint has one number to look at.
- * 4. A ticket is the loop's number and a slot's index, and the number of this use of the slot. A slot that is used again has
- *    another number, so an old ticket is recognised and no pointer into a dead frame exists.
+ * 2. `effective` of a scope says whether it, or one outside of it up to the nearest shield, is
+ *    cancelled; so the innermost's is the task's answer. It only ever turns true.
+ * 3. `reach` is the earliest deadline among the same scopes, so that a checkpoint has one number to
+ *    look at.
+ * 4. A ticket is the loop's number and a slot's index, and the number of this use of the slot. A
+ *    slot that is used again has another number, so an old ticket is recognised and no pointer into
+ *    a dead frame exists.
  *
- * Scopes were first thought of as structs in the user's frame. Then an early return leaves a pointer to it, in C an easy
- * mistake that nobody would find.
+ * Scopes were first thought of as structs in the user's frame. Then an early return leaves a
+ * pointer to it, in C an easy mistake that nobody would find.
  */
 
 #include "task/scope.h"
@@ -51,7 +53,7 @@ scope_update_reach(struct uco__scope *scope)
 void
 uco__scope_init_root(struct uco__scope *scope, struct uco__task *task)
 {
-    *scope = (struct uco__scope) {.task = task, .deadline = UCO__NEVER, .reach = UCO__NEVER};
+    *scope = (struct uco__scope){.task = task, .deadline = UCO__NEVER, .reach = UCO__NEVER};
     uco__timer_init(&scope->timer, scope_fire);
     task->scope = scope;
 }
@@ -96,7 +98,8 @@ uco__scope_cancel_now(struct uco__scope *scope, enum uco__scope_cause cause)
     scope->deadline = UCO__NEVER;
     scope_update_reach(scope);
     scope->effective = true;
-    for (struct uco__scope *inner = scope->inner; inner != NULL && !inner->shield; inner = inner->inner)
+    for (struct uco__scope *inner = scope->inner; inner != NULL && !inner->shield;
+         inner = inner->inner)
         inner->effective = true;
     if (scope->task->scope->effective)
         uco__task_interrupt(scope->task);
@@ -113,7 +116,8 @@ uco__scope_cancelled(struct uco__task *task)
     now = uco__loop_now(task->future.loop);
     if (scope->reach > now)
         return false;
-    /* The task computed past a deadline, before the loop could see to it. All that have passed count, not only the first. */
+    /* The task computed past a deadline, before the loop could see to it. All that have passed
+     * count, not only the first. */
     for (; scope != NULL; scope = scope->shield ? NULL : scope->outer) {
         if (scope->deadline <= now)
             uco__scope_cancel_now(scope, UCO__SCOPE_EXPIRED);
@@ -215,10 +219,11 @@ scope_pop_open(struct uco__task *task)
 {
     const struct uco__scope *scope = task->scope;
 
-    uco__report(task->future.loop, &task->future,
-                "task '%s' left a %s open that it began at %s:%d: close each with uco_scope_close()",
-                uco__task_name(task), scope->shield ? "shield" : "scope",
-                scope->file != NULL ? scope->file : "?", scope->line);
+    uco__report(
+        task->future.loop, &task->future,
+        "task '%s' left a %s open that it began at %s:%d: close each with uco_scope_close()",
+        uco__task_name(task), scope->shield ? "shield" : "scope",
+        scope->file != NULL ? scope->file : "?", scope->line);
     scope_pop(task);
 }
 
@@ -266,14 +271,12 @@ uco_shield_open_at(const char *file, int line, uco_scope *s, double budget)
     return scope_open(file, line, s, budget, true);
 }
 
-int
-(uco_scope_open)(uco_scope *s, double timeout)
+int(uco_scope_open)(uco_scope *s, double timeout)
 {
     return scope_open(NULL, 0, s, timeout, false);
 }
 
-int
-(uco_shield_open)(uco_scope *s, double budget)
+int(uco_shield_open)(uco_scope *s, double budget)
 {
     return scope_open(NULL, 0, s, budget, true);
 }
@@ -301,7 +304,8 @@ uco_scope_close(uco_scope *s, intptr_t result)
     cut = scope->delivered && scope->cause != UCO__SCOPE_ALIVE;
     scope_pop(task);
     if (result != -ECANCELED || cause == UCO__SCOPE_ALIVE) {
-        /* An outer scope is cancelled too, and is why this -ECANCELED stays one: so it is the outer one's to translate. */
+        /* An outer scope is cancelled too, and is why this -ECANCELED stays one: so it is the outer
+         * one's to translate. */
         if (result == -ECANCELED && cut)
             uco__scope_delivered(task);
         return result;
@@ -347,7 +351,8 @@ uco_scope_reschedule(uco_scope *s, double timeout)
     r = scope_find(s, &scope);
     if (r < 0)
         return r;
-    if (scope->cause != UCO__SCOPE_ALIVE || scope->deadline <= uco__loop_now(scope->task->future.loop))
+    if (scope->cause != UCO__SCOPE_ALIVE ||
+        scope->deadline <= uco__loop_now(scope->task->future.loop))
         return -EALREADY;
     scope_set_deadline(scope, timeout);
     return 0;

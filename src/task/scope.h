@@ -2,7 +2,8 @@
 #ifndef UCO_TASK_SCOPE_H
 #define UCO_TASK_SCOPE_H
 
-/* The cancel scope, the one mechanism of cancellation: a task's own root scope, timeouts and shields are all scopes. */
+/* The cancel scope, the one mechanism of cancellation: a task's own root scope, timeouts and
+ * shields are all scopes. */
 
 #include "base/clock.h"
 #include "core/timers.h"
@@ -46,7 +47,8 @@ void uco__scope_slots_done(struct uco__scope_slots *slots);
 /* A task's outermost scope. */
 void uco__scope_init_root(struct uco__scope *scope, struct uco__task *task);
 
-/* Cancels; wakes the task if it waits in a cancelled stretch. Nothing if it was cancelled before. */
+/* Cancels; wakes the task if it waits in a cancelled stretch. Nothing if it was cancelled before.
+ */
 void uco__scope_cancel_now(struct uco__scope *scope, enum uco__scope_cause cause);
 
 /* Is the task in a cancelled scope now? Notices deadlines that have passed while it computed. */

@@ -21,7 +21,7 @@ uco_stats(const uco_loop *loop, uco_loop_stats *stats)
     r = uco__loop_check(loop);
     if (r < 0)
         return r;
-    *stats = (uco_loop_stats) {
+    *stats = (uco_loop_stats){
         .turns = loop->scheduler.turns,
         .polls = loop->polls,
         .switches = loop->scheduler.switches,

@@ -3,8 +3,10 @@
 /*
  * Where every suspending call begins and ends, and the two that do nothing else: yield and sleep.
  *
- * 1. A call that is not a completing one fails in a cancelled scope before it does anything, having let others run.
- * 2. So many calls in a row may finish without suspending; the next lets others run first. A suspension begins a new row.
+ * 1. A call that is not a completing one fails in a cancelled scope before it does anything, having
+ *    let others run.
+ * 2. So many calls in a row may finish without suspending; the next lets others run first. A
+ *    suspension begins a new row.
  */
 
 #include "core/report.h"
@@ -34,9 +36,10 @@ task_deliver(struct uco__task *task)
     uco__scope_delivered(task);
     task->successes = 0;
     if (++task->ignored == UCO__TASK_IGNORED_MAX)
-        uco__report(task->future.loop, &task->future,
-                    "task '%s' has ignored its cancellation %d times in a row: a loop that does not end on -ECANCELED?",
-                    uco__task_name(task), UCO__TASK_IGNORED_MAX);
+        uco__report(
+            task->future.loop, &task->future,
+            "task '%s' has ignored its cancellation %d times in a row: a loop that does not end on -ECANCELED?",
+            uco__task_name(task), UCO__TASK_IGNORED_MAX);
 }
 
 static int

@@ -3,10 +3,12 @@
 /*
  * Tasks.
  *
- * 1. A task that has not ended holds a reference to itself and stands in its parent's `children`, or in the loop's roots.
- * 2. A task's phase goes from NEW to RUNNING, RETURNED and ENDED; NEW to ENDED when it never started. Its result is published
- *    at ENDED, when it has no child left.
- * 3. A NEW task that is cancelled keeps its place in the run queue, but as a callback: its discard, not its body, runs then.
+ * 1. A task that has not ended holds a reference to itself and stands in its parent's `children`,
+ *    or in the loop's roots.
+ * 2. A task's phase goes from NEW to RUNNING, RETURNED and ENDED; NEW to ENDED when it never
+ *    started. Its result is published at ENDED, when it has no child left.
+ * 3. A NEW task that is cancelled keeps its place in the run queue, but as a callback: its discard,
+ *    not its body, runs then.
  */
 
 #include "task/task.h"
@@ -31,7 +33,8 @@ task_end(struct uco__task *task, intptr_t result)
     task->phase = UCO__TASK_ENDED;
     task->fiber.state = UCO__FIBER_ENDED;
     uco__list_remove(&task->sibling);
-    if (task->parent != NULL && task->parent->child_wait != NULL && uco__list_empty(&task->parent->children))
+    if (task->parent != NULL && task->parent->child_wait != NULL &&
+        uco__list_empty(&task->parent->children))
         uco__wake(task->parent->child_wait, 0);
     runtime->tasks--;
     if (runtime->draining && runtime->tasks == 0)
@@ -61,9 +64,10 @@ uco__task_remind(struct uco_loop *loop, struct uco__list *siblings)
     UCO__LIST_EACH(link, siblings) {
         struct uco__task *task = UCO__CONTAINER(link, struct uco__task, sibling);
 
-        uco__report(loop, &task->future,
-                    "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its cancellation",
-                    uco__task_name(task));
+        uco__report(
+            loop, &task->future,
+            "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its cancellation",
+            uco__task_name(task));
     }
 }
 
@@ -81,7 +85,8 @@ reminder_fire(struct uco__timer *timer)
         uco__wake(task->child_wait, UCO__REMINDED);
 }
 
-/* Rule 5 of the API: the tasks that a coroutine created end before it does. Nothing interrupts this. */
+/* Rule 5 of the API: the tasks that a coroutine created end before it does. Nothing interrupts
+ * this. */
 static void
 task_end_children(struct uco__task *task)
 {
@@ -97,7 +102,8 @@ task_end_children(struct uco__task *task)
     reminder.timer.background = true;
     while (!uco__list_empty(&task->children)) {
         if (!uco__timer_pending(&reminder.timer))
-            uco__timer_start(loop, &reminder.timer, uco__clock_after(uco__loop_now(loop), UCO__TASK_REMIND));
+            uco__timer_start(loop, &reminder.timer,
+                             uco__clock_after(uco__loop_now(loop), UCO__TASK_REMIND));
         uco__wait_init(&wait, "its children", NULL);
         task->child_wait = &wait;
         if (uco__park(&wait) == UCO__REMINDED)
@@ -112,9 +118,10 @@ task_result(struct uco__task *task, intptr_t result)
 {
     if (UCO__LIKELY(uco__future_result_valid(result)))
         return result;
-    uco__report(task->future.loop, &task->future,
-                "task '%s' returned %jd: results are zero or more, or a negative errno down to -%d; it counts as -EINVAL",
-                uco__task_name(task), (intmax_t) result, UCO_MAX_ERROR);
+    uco__report(
+        task->future.loop, &task->future,
+        "task '%s' returned %jd: results are zero or more, or a negative errno down to -%d; it counts as -EINVAL",
+        uco__task_name(task), (intmax_t) result, UCO_MAX_ERROR);
     return -EINVAL;
 }
 
@@ -128,7 +135,8 @@ task_body(struct uco__fiber *fiber)
     task->phase = UCO__TASK_RUNNING;
     result = task->fn(task->arg);
     if (UCO__UNLIKELY(uco__loop_stale(loop)))
-        uco__panic("a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
+        uco__panic(
+            "a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
     uco__scheduler_step_end(loop, fiber);
     result = task_result(task, result);
     uco__scope_close_all(task);
@@ -219,7 +227,8 @@ task_set_name(struct uco__task *task, const char *name)
 }
 
 struct uco__task *
-uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg, int *error)
+uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg,
+              int *error)
 {
     struct uco__task *task;
     size_t stack_size = 0;
@@ -297,9 +306,10 @@ task_create(const char *file, int line, const uco_task_options *options, uco_fn 
     struct uco__task *task;
     int error;
 
-    if (fn == NULL || (options != NULL && options->stack_size != 0 && uco__stack_size_round(options->stack_size) == 0))
-        return uco__error_null(
-            uco__misuse(-EINVAL, "uco_create_task: the function is NULL, or the stack size out of range"));
+    if (fn == NULL || (options != NULL && options->stack_size != 0 &&
+                       uco__stack_size_round(options->stack_size) == 0))
+        return uco__error_null(uco__misuse(
+            -EINVAL, "uco_create_task: the function is NULL, or the stack size out of range"));
     loop = uco__loop_current(&error);
     if (loop == NULL)
         return uco__error_null(uco__misuse(error, "uco_create_task: outside a running loop"));
@@ -321,19 +331,18 @@ task_create(const char *file, int line, const uco_task_options *options, uco_fn 
 }
 
 uco_task *
-uco_create_task_at(const char *file, int line, const uco_task_options *options, uco_fn *fn, void *arg)
+uco_create_task_at(const char *file, int line, const uco_task_options *options, uco_fn *fn,
+                   void *arg)
 {
     return task_create(file, line, options, fn, arg);
 }
 
-uco_task *
-(uco_create_task)(uco_fn *fn, void *arg)
+uco_task *(uco_create_task) (uco_fn *fn, void *arg)
 {
     return task_create(NULL, 0, NULL, fn, arg);
 }
 
-uco_task *
-(uco_create_task_with)(const uco_task_options *options, uco_fn *fn, void *arg)
+uco_task *(uco_create_task_with) (const uco_task_options *options, uco_fn *fn, void *arg)
 {
     return task_create(NULL, 0, options, fn, arg);
 }
@@ -354,8 +363,9 @@ task_report_unread(struct uco__task *task)
     intptr_t result = task->future.result;
 
     uco__report(task->future.loop, &task->future,
-                "task '%s' (created at %s:%d) failed with %jd (%s), and nobody read its result", task->name,
-                task->file != NULL ? task->file : "?", task->line, (intmax_t) result, uco_strerror((int) result));
+                "task '%s' (created at %s:%d) failed with %jd (%s), and nobody read its result",
+                task->name, task->file != NULL ? task->file : "?", task->line, (intmax_t) result,
+                uco_strerror((int) result));
 }
 
 static void
@@ -367,14 +377,15 @@ task_report_run(struct uco__ready *node)
     task_free_now(task);
 }
 
-/* The last reference is gone, so the task has ended (or was never adopted). In which thread, nobody knows; but reports belong
- * to the loop's, while it lives. */
+/* The last reference is gone, so the task has ended (or was never adopted). In which thread, nobody
+ * knows; but reports belong to the loop's, while it lives. */
 void
 uco__task_free(struct uco_future *future)
 {
     struct uco__task *task = uco__task_of(future);
     struct uco_loop *loop = future->loop;
-    bool unread = uco__future_is_resolved(future) && future->result < 0 && future->result != -ECANCELED &&
+    bool unread = uco__future_is_resolved(future) && future->result < 0 &&
+                  future->result != -ECANCELED &&
                   atomic_load_explicit(&future->read, memory_order_relaxed) == 0;
 
     if (unread && atomic_load(&loop->runner) != uco__thread_self() && !uco__loop_stale(loop)) {
@@ -405,8 +416,10 @@ uco__task_cancel(struct uco_future *future)
     struct uco_loop *loop = future->loop;
 
     if (uco__loop_stale(loop))
-        return uco__misuse(-ESTALE, "the task's loop was made before fork(): in the child it is dead");
-    if (uco__running == loop && atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self()) {
+        return uco__misuse(-ESTALE,
+                           "the task's loop was made before fork(): in the child it is dead");
+    if (uco__running == loop &&
+        atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self()) {
         uco__scope_cancel_now(&task->root, UCO__SCOPE_CANCELLED);
         return 0;
     }
@@ -437,7 +450,8 @@ uco_detach(uco_task *t)
     task = uco__task_of(t);
     uco__list_remove(&task->sibling);
     uco__list_push_back(&uco__runtime_of(t->loop)->roots, &task->sibling);
-    if (task->parent != NULL && task->parent->child_wait != NULL && uco__list_empty(&task->parent->children))
+    if (task->parent != NULL && task->parent->child_wait != NULL &&
+        uco__list_empty(&task->parent->children))
         uco__wake(task->parent->child_wait, 0);
     task->parent = NULL;
     if (uco__runtime_of(t->loop)->draining)

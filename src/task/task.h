@@ -20,7 +20,7 @@
 #define UCO__TASK_REMIND 10.0
 
 enum uco__task_phase {
-    UCO__TASK_NEW,      /* its body has not begun */
+    UCO__TASK_NEW, /* its body has not begun */
     UCO__TASK_RUNNING,
     UCO__TASK_RETURNED, /* waits for its children */
     UCO__TASK_ENDED,
@@ -32,10 +32,10 @@ struct uco__task {
     uco_fn *fn;
     void *arg;
     void (*discard)(void *arg);
-    struct uco__task *parent;       /* NULL: the loop's */
-    struct uco__list sibling;       /* in the parent's children, or the loop's roots */
-    struct uco__list children;      /* that have not ended */
-    struct uco__wait *child_wait;   /* while it waits for its children */
+    struct uco__task *parent;     /* NULL: the loop's */
+    struct uco__list sibling;     /* in the parent's children, or the loop's roots */
+    struct uco__list children;    /* that have not ended */
+    struct uco__wait *child_wait; /* while it waits for its children */
     struct uco__scope root;
     struct uco__scope *scope;       /* the innermost open one */
     struct uco__ready adoption;     /* into the loop, when another thread made it */
@@ -46,13 +46,13 @@ struct uco__task {
     unsigned successes; /* calls in a row that did not suspend */
     unsigned ignored;   /* cancellations in a row */
     uint64_t id;
-    uint64_t search;    /* the last search for a cycle of waits that came by */
-    uint64_t target;    /* the last one that it was a target of */
+    uint64_t search; /* the last search for a cycle of waits that came by */
+    uint64_t target; /* the last one that it was a target of */
     struct uco__task *search_next;
-    const char *file;   /* where it was created; may be NULL */
+    const char *file; /* where it was created; may be NULL */
     int line;
-    void *http_error;   /* http/'s note on this task's last request, a uco__allocate()d block */
-    char *name;         /* short_name, or allocated */
+    void *http_error; /* http/'s note on this task's last request, a uco__allocate()d block */
+    char *name;       /* short_name, or allocated */
     char short_name[UCO__TASK_NAME_INLINE];
 };
 
@@ -63,12 +63,14 @@ struct uco__task {
 /* The calling task; NULL, and -EPERM or -ESTALE in *error. */
 UCO__EXPORT struct uco__task *uco__task_current(int *error);
 
-/* What each suspending call that is not a completing one begins with: 0, -EPERM, -ESTALE or -ECANCELED. */
+/* What each suspending call that is not a completing one begins with: 0, -EPERM, -ESTALE or
+ * -ECANCELED. */
 UCO__EXPORT int uco__checkpoint(void);
 /* The same for completing calls: they do not fail in a cancelled scope. */
 int uco__checkpoint_completing(struct uco__task **task);
 
-/* Parks the calling task; UCO__INTERRUPTED when its scope was cancelled: the caller then returns -ECANCELED. */
+/* Parks the calling task; UCO__INTERRUPTED when its scope was cancelled: the caller then returns
+ * -ECANCELED. */
 UCO__EXPORT intptr_t uco__task_park(struct uco__task *task, struct uco__wait *wait);
 
 /* Any thread. 0. */
@@ -80,8 +82,8 @@ void uco__task_interrupt(struct uco__task *task);
 void uco__task_remind(struct uco_loop *loop, struct uco__list *siblings);
 
 /* For uco_run_coroutine_threadsafe() and the like: a task of the loop. Negative error in *error. */
-struct uco__task *uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg,
-                                int *error);
+struct uco__task *uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn,
+                                void *arg, int *error);
 /* Loop's thread: joins the tree and starts. */
 void uco__task_adopt(struct uco__task *task, struct uco__task *parent);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Coroutines from other threads, threads that wait for futures, and a loop in a thread of its own. */
+/* Coroutines from other threads, threads that wait for futures, and a loop in a thread of its own.
+ */
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -17,7 +18,8 @@
 /* --- submitting --- */
 
 static uco_task *
-submit(const char *file, int line, uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg)
+submit(const char *file, int line, uco_loop *loop, const uco_task_options *options, uco_fn *fn,
+       void *arg)
 {
     struct uco__task *task;
     int error;
@@ -26,7 +28,8 @@ submit(const char *file, int line, uco_loop *loop, const uco_task_options *optio
         return uco__error_null(
             uco__misuse(-EINVAL, "uco_run_coroutine_threadsafe: the loop or the function is NULL"));
     if (uco__loop_stale(loop))
-        return uco__error_null(uco__misuse(-ESTALE, "the loop was made before fork(): in the child it is dead"));
+        return uco__error_null(
+            uco__misuse(-ESTALE, "the loop was made before fork(): in the child it is dead"));
     if (atomic_load(&loop->closing))
         return uco__error_null(-ESHUTDOWN);
     task = uco__task_new(loop, options, fn, arg, &error);
@@ -44,20 +47,19 @@ submit(const char *file, int line, uco_loop *loop, const uco_task_options *optio
 }
 
 uco_task *
-uco_run_coroutine_threadsafe_at(const char *file, int line, uco_loop *loop, const uco_task_options *options,
-                                uco_fn *fn, void *arg)
+uco_run_coroutine_threadsafe_at(const char *file, int line, uco_loop *loop,
+                                const uco_task_options *options, uco_fn *fn, void *arg)
 {
     return submit(file, line, loop, options, fn, arg);
 }
 
-uco_task *
-(uco_run_coroutine_threadsafe)(uco_loop *loop, uco_fn *fn, void *arg)
+uco_task *(uco_run_coroutine_threadsafe) (uco_loop *loop, uco_fn *fn, void *arg)
 {
     return submit(NULL, 0, loop, NULL, fn, arg);
 }
 
-uco_task *
-(uco_run_coroutine_threadsafe_with)(uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg)
+uco_task *(uco_run_coroutine_threadsafe_with) (uco_loop *loop, const uco_task_options *options,
+                                               uco_fn *fn, void *arg)
 {
     return submit(NULL, 0, loop, options, fn, arg);
 }
@@ -92,7 +94,8 @@ uco_future_wait(uco_future *f, double timeout)
     if (f == NULL)
         return -ENOMEM;
     if (uco_get_running_loop() != NULL)
-        return uco__misuse(-EDEADLK, "uco_future_wait: it would block the running loop; use uco_await");
+        return uco__misuse(-EDEADLK,
+                           "uco_future_wait: it would block the running loop; use uco_await");
     deadline = uco__clock_after(uco__clock_real(), timeout);
     uco_ref(f);
     if (uco__future_add_waiter(f, &self.waiter)) {
@@ -202,7 +205,8 @@ fail_loop:
 uco_loop *
 uco_loop_thread_loop(uco_loop_thread *t)
 {
-    return t != NULL ? t->loop : uco__error_null(uco__misuse(-EINVAL, "uco_loop_thread_loop: NULL"));
+    return t != NULL ? t->loop
+                     : uco__error_null(uco__misuse(-EINVAL, "uco_loop_thread_loop: NULL"));
 }
 
 int
@@ -211,7 +215,8 @@ uco_loop_thread_stop(uco_loop_thread *t)
     if (t == NULL)
         return 0;
     if (uco_get_running_loop() == t->loop)
-        return uco__misuse(-EDEADLK, "uco_loop_thread_stop: called from the loop that it is to stop");
+        return uco__misuse(-EDEADLK,
+                           "uco_loop_thread_stop: called from the loop that it is to stop");
     if (uco__loop_stale(t->loop))
         return uco__misuse(-ESTALE, "the loop was made before fork(): in the child it is dead");
     atomic_store(&t->loop->closing, true);

@@ -4,11 +4,14 @@
  * Waiting for futures: for one, and for many.
  *
  * 1. Each wait holds a reference to what it waits for.
- * 2. News of a future that is resolved on the waiting loop's thread arrives at once; from other threads it is posted to the
- *    loop. What has been posted must arrive before the waiting frame may go: an interruption then comes too late.
- * 3. A completing call that is interrupted cancels what it waits for and goes on waiting, uninterruptibly.
+ * 2. News of a future that is resolved on the waiting loop's thread arrives at once; from other
+ *    threads it is posted to the loop. What has been posted must arrive before the waiting frame
+ *    may go: an interruption then comes too late.
+ * 3. A completing call that is interrupted cancels what it waits for and goes on waiting,
+ *    uninterruptibly.
  *
- * await has a version of its own, since it is what programs do most: one node in the frame, no counting.
+ * await has a version of its own, since it is what programs do most: one node in the frame, no
+ * counting.
  */
 
 #include "base/system.h"
@@ -56,7 +59,8 @@ single_notify(struct uco__waiter *waiter, struct uco_future *future)
     if (loop_is_here(single->loop))
         uco__wake(&single->wait, 0);
     else
-        uco__inbox_push(&single->loop->inbox, &single->ready); /* not refused: a loop with a task is open */
+        /* not refused: a loop with a task is open */
+        uco__inbox_push(&single->loop->inbox, &single->ready);
 }
 
 static enum uco__abort
@@ -64,7 +68,8 @@ single_abort(struct uco__wait *wait)
 {
     struct single *single = UCO__CONTAINER(wait, struct single, wait);
 
-    return uco__future_remove_waiter(single->future, &single->waiter) ? UCO__UNLINKED : UCO__TOO_LATE;
+    return uco__future_remove_waiter(single->future, &single->waiter) ? UCO__UNLINKED
+                                                                      : UCO__TOO_LATE;
 }
 
 static intptr_t
@@ -124,14 +129,14 @@ struct many {
     struct uco__timer timer;    /* the timeout */
     struct uco__timer reminder; /* of those that ignore their cancellation */
     bool timed_out;
-    bool any;          /* one is enough */
-    bool first_error;  /* one that failed is enough */
-    bool stopping;     /* they have been cancelled */
-    bool expired;      /* because of the timeout */
+    bool any;         /* one is enough */
+    bool first_error; /* one that failed is enough */
+    bool stopping;    /* they have been cancelled */
+    bool expired;     /* because of the timeout */
     size_t n;
     size_t pending;
-    ssize_t first;     /* the one that was done first; -1: none */
-    intptr_t error;    /* of the one that failed first; 0: none */
+    ssize_t first;  /* the one that was done first; -1: none */
+    intptr_t error; /* of the one that failed first; 0: none */
     struct node *nodes;
     struct node inline_nodes[NODES_INLINE];
 };
@@ -179,7 +184,8 @@ node_notify(struct uco__waiter *waiter, struct uco_future *future)
         node_arrive(&node->ready);
         return;
     }
-    /* Relaxed: the loop looks at it only after it failed to remove the waiter, under the mutex that is held here. */
+    /* Relaxed: the loop looks at it only after it failed to remove the waiter, under the mutex that
+     * is held here. */
     atomic_store_explicit(&node->state, NODE_POSTED, memory_order_relaxed);
     uco__inbox_push(&loop->inbox, &node->ready);
 }
@@ -226,7 +232,7 @@ many_begin(struct many *many, struct uco__task *task, uco_future *fs[], size_t n
     for (size_t i = 0; i < n; i++) {
         struct node *node = &many->nodes[i];
 
-        *node = (struct node) {.many = many, .future = fs[i], .ready.run = node_arrive};
+        *node = (struct node){.many = many, .future = fs[i], .ready.run = node_arrive};
         node->waiter.notify = node_notify;
         node->waiter.task = blocks ? &task->future : NULL;
         if (node->future == NULL) {
@@ -250,7 +256,8 @@ many_takes_all(const struct many *many)
     return true;
 }
 
-/* Stops waiting. What has been posted must still arrive: the next turn brings it, and nothing can keep it away. */
+/* Stops waiting. What has been posted must still arrive: the next turn brings it, and nothing can
+ * keep it away. */
 static void
 many_end(struct many *many)
 {
@@ -301,14 +308,15 @@ many_report(struct many *many)
         uco_future *future = many->nodes[i].future;
 
         if (!node_is_done(&many->nodes[i]) && future->kind == UCO__FUTURE_TASK)
-            uco__report(many->loop, future,
-                        "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its cancellation",
-                        uco__task_name(uco__task_of(future)));
+            uco__report(
+                many->loop, future,
+                "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its cancellation",
+                uco__task_name(uco__task_of(future)));
     }
 }
 
-/* Waits until all have ended. On the first error (where that is asked for), the timeout or the caller's cancellation, they
- * are cancelled. Whether the caller was cancelled. */
+/* Waits until all have ended. On the first error (where that is asked for), the timeout or the
+ * caller's cancellation, they are cancelled. Whether the caller was cancelled. */
 static bool
 many_complete(struct many *many)
 {
@@ -317,7 +325,8 @@ many_complete(struct many *many)
     if (cancelled && many->pending > 0)
         uco__scope_delivered(many->task);
     for (;;) {
-        if (!many->stopping && (cancelled || many->timed_out || many_is_over(many)) && many->pending > 0) {
+        if (!many->stopping && (cancelled || many->timed_out || many_is_over(many)) &&
+            many->pending > 0) {
             many->expired = !cancelled && many->timed_out;
             many_cancel(many);
         }
@@ -421,7 +430,8 @@ complete(struct uco__task *task, uco_future *f, double timeout, bool *expired)
     if (timeout <= 0)
         many.timed_out = true;
     else if (timeout < UCO_FOREVER)
-        uco__timer_start(many.loop, &many.timer, uco__clock_after(uco__loop_now(many.loop), timeout));
+        uco__timer_start(many.loop, &many.timer,
+                         uco__clock_after(uco__loop_now(many.loop), timeout));
     many_complete(&many);
     *expired = many.expired;
     result = uco__future_read(f);
@@ -483,7 +493,8 @@ wait_many(struct many *many, struct uco__task *task, uco_future *fs[], size_t n,
     if (timeout <= 0)
         many->timed_out = true;
     else if (timeout < UCO_FOREVER)
-        uco__timer_start(many->loop, &many->timer, uco__clock_after(uco__loop_now(many->loop), timeout));
+        uco__timer_start(many->loop, &many->timer,
+                         uco__clock_after(uco__loop_now(many->loop), timeout));
     while (!many_is_over(many) && !many->timed_out && r == 0)
         r = many_park(many, true);
     /* What came with the timeout, in the same turn, counts as come. */

@@ -188,7 +188,7 @@ START_TEST(a_signal_ends_a_wait_without_cause)
     ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
     ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
     ck_assert_int_eq(uco__futex_wait(&word, 7, UCO__NEVER), 0);
-    ck_assert_int_eq(setitimer(ITIMER_REAL, &(struct itimerval) {0}, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL), 0);
 }
 END_TEST
 

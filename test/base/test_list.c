@@ -165,7 +165,7 @@ START_TEST(random_changes_agree_with_a_string)
             memmove(place, place + 1, strlen(place));
         } else if (rand() % 2 == 0) {
             uco__list_push_back(&list, link_of(name));
-            memcpy(model + strlen(model), (char[2]) {name}, 2);
+            memcpy(model + strlen(model), (char[2]){name}, 2);
         } else {
             uco__list_push_front(&list, link_of(name));
             memmove(model + 1, model, strlen(model) + 1);

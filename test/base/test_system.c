@@ -496,7 +496,7 @@ look_around(void *arg)
 {
     struct seen *seen = arg;
 
-    *seen = (struct seen) {uco__thread_self(), uco__thread_is_main(), uco__thread_is_only()};
+    *seen = (struct seen){uco__thread_self(), uco__thread_is_main(), uco__thread_is_only()};
     return NULL;
 }
 

@@ -75,7 +75,7 @@ side_new(void (*body)(struct side *self))
 
     ck_assert_int_lt(used, SIDES_MAX);
     ck_assert_int_eq(uco__map(STACK_SIZE, &stack), 0);
-    *side = (struct side) {.stack = stack, .body = body, .index = used++};
+    *side = (struct side){.stack = stack, .body = body, .index = used++};
     uco__context_init(&side->context, stack, STACK_SIZE, side_entry);
     uco__sanitizer_init(&side->sanitizer, stack, STACK_SIZE);
     return side;

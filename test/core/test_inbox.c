@@ -35,7 +35,7 @@ struct post_office {
 static void
 office_open(struct post_office *office, int letters_each)
 {
-    *office = (struct post_office) {.letters_each = letters_each};
+    *office = (struct post_office){.letters_each = letters_each};
     ck_assert_int_eq(uco__inbox_init(&office->inbox), 0);
     for (int i = 0; i < THREADS; i++) {
         office->letters[i] = calloc((size_t) letters_each, sizeof *office->letters[i]);
@@ -97,7 +97,7 @@ post_all(void *arg)
     for (int i = 0; i < office->letters_each; i++) {
         struct letter *letter = &office->letters[thread][i];
 
-        *letter = (struct letter) {.thread = thread, .number = i};
+        *letter = (struct letter){.thread = thread, .number = i};
         if (uco__inbox_push(&office->inbox, &letter->ready) < 0)
             break;
         atomic_fetch_add(&office->accepted[thread], 1);
@@ -376,7 +376,7 @@ post_and_wait(void *arg)
     for (int i = 0; i < office->letters_each; i++) {
         struct letter *letter = &office->letters[thread][i];
 
-        *letter = (struct letter) {.thread = thread, .number = i};
+        *letter = (struct letter){.thread = thread, .number = i};
         if (uco__inbox_push(&office->inbox, &letter->ready) < 0)
             break;
         for (int spins = 0; atomic_load(&exchange->answered[thread]) <= i; spins++) {

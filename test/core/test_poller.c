@@ -69,7 +69,7 @@ static int
 waiter_start(struct waiter *waiter, int fd, short events)
 {
     *waiter =
-        (struct waiter) {.wait = {.fd = fd, .events = events, .notify = waiter_notify}, .result = 1};
+        (struct waiter){.wait = {.fd = fd, .events = events, .notify = waiter_notify}, .result = 1};
     return uco__poller_wait(&poller, &waiter->wait);
 }
 
@@ -83,7 +83,7 @@ waiter_was_told(const struct waiter *waiter, int result)
 static struct uco__fd_watcher
 watcher_of(int fd, short events)
 {
-    return (struct uco__fd_watcher) {.fd = fd, .events = events};
+    return (struct uco__fd_watcher){.fd = fd, .events = events};
 }
 
 /* As the loop does: takes it from the queue, and what it has seen. 0 if it was not queued. */
@@ -918,7 +918,7 @@ START_TEST(a_signal_ends_a_wait_without_an_error)
     ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
     for (size_t i = 0; i < COUNT(timeouts); i++)
         ck_assert_int_eq(uco__poller_poll(&poller, timeouts[i]), 0);
-    ck_assert_int_eq(setitimer(ITIMER_REAL, &(struct itimerval) {0}, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL), 0);
     poller_shut();
 }
 END_TEST

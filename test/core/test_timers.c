@@ -345,7 +345,7 @@ START_TEST(a_thousand_timers_run_in_the_order_of_time)
         for (int ten = MANY / 10; ten-- > 0;) {
             struct numbered *one = &numbered[ten * 10 + unit];
 
-            *one = (struct numbered) {ten * 10 + unit, &last};
+            *one = (struct numbered){ten * 10 + unit, &last};
             ck_assert_uint_ne(uco_loop_call_later(loop, 0.001 * (ten + 1), run_in_order, one), 0);
         }
     }

@@ -659,7 +659,7 @@ START_TEST(a_client_needs_a_running_loop)
     errno = 0;
     ck_assert_ptr_null(uco_http_client_new(NULL));
     ck_assert_int_eq(errno, EPERM);
-    ck_assert_ptr_null((uco_http_client_new)(NULL));
+    ck_assert_ptr_null((uco_http_client_new) (NULL));
     ck_assert_int_eq(errno, EPERM);
     ck_assert_int_eq(uco_http_client_close(NULL), 0);
     ck_assert_str_eq(uco_http_error(NULL), "");

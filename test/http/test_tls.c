@@ -237,7 +237,8 @@ visit_url(void *arg)
     return r;
 }
 
-/* Nobody accepts the connection, so nobody answers: cancelled within the handshake, again and again. */
+/* Nobody accepts the connection, so nobody answers: cancelled within the handshake, again and
+ * again. */
 static void
 cancel_handshake(struct fixture *f)
 {

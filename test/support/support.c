@@ -71,8 +71,8 @@ count_threads(void)
     return count_entries("/proc/self/task");
 }
 
-/* Before and after each test. Threads that were joined may still be listed for a moment, so their count is looked at
- * again until it fits: a leaked one makes the test run into Check's timeout. */
+/* Before and after each test. Threads that were joined may still be listed for a moment, so their
+ * count is looked at again until it fits: a leaked one makes the test run into Check's timeout. */
 static int fds_before;
 static int threads_before;
 
@@ -89,7 +89,7 @@ ledger_end(void)
     uco_test_fail_off();
     ck_assert_int_eq(count_fds(), fds_before);
     while (!THREADS_OF_ITS_OWN && count_threads() != threads_before)
-        nanosleep(&(struct timespec) {.tv_nsec = 1000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
 TCase *
@@ -151,7 +151,7 @@ uco_loop_options
 reporting(struct reports *r)
 {
     memset(r, 0, sizeof *r);
-    return (uco_loop_options) {
+    return (uco_loop_options){
         .clock = UCO_CLOCK_VIRTUAL,
         .slow_callback = UCO_FOREVER, /* a report of a slow machine is none of the test's */
         .exception_handler = report_collect,

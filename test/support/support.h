@@ -3,8 +3,8 @@
 #define TEST_SUPPORT_H
 
 /*
- * What every test program shares. A program is one suite: it makes cases with case_new(), which puts a ledger around each
- * test, and ends with `return suite_end(suite);`.
+ * What every test program shares. A program is one suite: it makes cases with case_new(), which
+ * puts a ledger around each test, and ends with `return suite_end(suite);`.
  *
  * Check forks for each test, so a failed ck_assert inside a coroutine ends that test only.
  */
@@ -58,7 +58,8 @@ double real_time(void);
 /** Bodies that many tests need. */
 intptr_t body_return(void *arg);        /* returns (intptr_t) arg */
 intptr_t body_sleep_forever(void *arg); /* sleeps until cancelled, returns uco_sleep()'s result */
-intptr_t body_sleep_1s(void *arg);      /* sleeps a second, returns (intptr_t) arg, or uco_sleep()'s error */
+intptr_t body_sleep_1s(void *arg);      /* sleeps a second, returns (intptr_t) arg, or uco_sleep()'s
+                                           error */
 
 /** A record of the order in which things happened, as letters. */
 struct trace {
