@@ -130,12 +130,12 @@ batch_renew(struct uco__scheduler *scheduler)
 static UCO__COLD void
 step_report(struct uco_loop *loop, struct uco__fiber *fiber, uint64_t took)
 {
-    uco__report(
-        loop, fiber != NULL ? fiber->operations->task(fiber) : NULL,
-        "%s%s%s kept the loop for %.3f s without suspending: nothing else could run (slow_callback is %.3f s)",
-        fiber != NULL ? "task '" : "a callback",
-        fiber != NULL ? fiber->operations->name(fiber) : "", fiber != NULL ? "'" : "",
-        uco__clock_to_seconds(took), uco__clock_to_seconds(loop->slow));
+    uco__report(loop, fiber != NULL ? fiber->operations->task(fiber) : NULL,
+                "%s%s%s kept the loop for %.3f s without suspending: nothing else could run "
+                "(slow_callback is %.3f s)",
+                fiber != NULL ? "task '" : "a callback",
+                fiber != NULL ? fiber->operations->name(fiber) : "", fiber != NULL ? "'" : "",
+                uco__clock_to_seconds(took), uco__clock_to_seconds(loop->slow));
     loop->step_began = uco__loop_step_clock(loop);
 }
 
@@ -259,10 +259,10 @@ static UCO__COLD void
 report_unguarded(struct uco_loop *loop)
 {
     loop->unguarded_reported = true;
-    uco__report(
-        loop, NULL,
-        "the system gives no more guard pages: stacks are made without, and an overflow is seen only when the task "
-        "ends (uco_stats counts them; raising vm.max_map_count helps)");
+    uco__report(loop, NULL,
+                "the system gives no more guard pages: stacks are made without, and an overflow is "
+                "seen only when the task ends (uco_stats counts them; raising vm.max_map_count "
+                "helps)");
 }
 
 /* Home: runs a fiber until home's turn comes again. */

@@ -134,10 +134,10 @@ uco__deadlock_stuck(struct uco_loop *loop)
         if (used >= sizeof text)
             break;
     }
-    uco__report(
-        loop, NULL,
-        "deadlock: every task is blocked, and nothing is left that could wake one:%s; all are cancelled",
-        text);
+    uco__report(loop, NULL,
+                "deadlock: every task is blocked, and nothing is left that could wake one:%s; all "
+                "are cancelled",
+                text);
     UCO__LIST_EACH(link, &runtime->roots)
         uco_cancel(&UCO__CONTAINER(link, struct uco__task, sibling)->future);
 }

@@ -309,7 +309,7 @@ close_remind(struct uco__ready *node)
     struct close_reminder *reminder = UCO__CONTAINER(node, struct close_reminder, ready);
 
     reminder->queued = false;
-    uco__task_remind(&reminder->runtime->loop, &reminder->runtime->roots);
+    uco__task_remind_all(&reminder->runtime->roots);
     close_remind_start(reminder);
 }
 

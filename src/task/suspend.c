@@ -36,10 +36,10 @@ task_deliver(struct uco__task *task)
     uco__scope_delivered(task);
     task->successes = 0;
     if (++task->ignored == UCO__TASK_IGNORED_MAX)
-        uco__report(
-            task->future.loop, &task->future,
-            "task '%s' has ignored its cancellation %d times in a row: a loop that does not end on -ECANCELED?",
-            uco__task_name(task), UCO__TASK_IGNORED_MAX);
+        uco__report(task->future.loop, &task->future,
+                    "task '%s' has ignored its cancellation %d times in a row: a loop that does "
+                    "not end on -ECANCELED?",
+                    uco__task_name(task), UCO__TASK_IGNORED_MAX);
 }
 
 static int

@@ -59,16 +59,19 @@ task_discard_run(struct uco__ready *node)
 }
 
 void
-uco__task_remind(struct uco_loop *loop, struct uco__list *siblings)
+uco__task_remind(struct uco__task *task)
 {
-    UCO__LIST_EACH(link, siblings) {
-        struct uco__task *task = UCO__CONTAINER(link, struct uco__task, sibling);
+    uco__report(task->future.loop, &task->future,
+                "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its "
+                "cancellation",
+                uco__task_name(task));
+}
 
-        uco__report(
-            loop, &task->future,
-            "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its cancellation",
-            uco__task_name(task));
-    }
+void
+uco__task_remind_all(struct uco__list *siblings)
+{
+    UCO__LIST_EACH(link, siblings)
+        uco__task_remind(UCO__CONTAINER(link, struct uco__task, sibling));
 }
 
 struct reminder {
@@ -107,7 +110,7 @@ task_end_children(struct uco__task *task)
         uco__wait_init(&wait, "its children", NULL);
         task->child_wait = &wait;
         if (uco__park(&wait) == UCO__REMINDED)
-            uco__task_remind(loop, &task->children);
+            uco__task_remind_all(&task->children);
     }
     task->child_wait = NULL;
     uco__timer_stop(loop, &reminder.timer);
@@ -118,10 +121,10 @@ task_result(struct uco__task *task, intptr_t result)
 {
     if (UCO__LIKELY(uco__future_result_valid(result)))
         return result;
-    uco__report(
-        task->future.loop, &task->future,
-        "task '%s' returned %jd: results are zero or more, or a negative errno down to -%d; it counts as -EINVAL",
-        uco__task_name(task), (intmax_t) result, UCO_MAX_ERROR);
+    uco__report(task->future.loop, &task->future,
+                "task '%s' returned %jd: results are zero or more, or a negative errno down to "
+                "-%d; it counts as -EINVAL",
+                uco__task_name(task), (intmax_t) result, UCO_MAX_ERROR);
     return -EINVAL;
 }
 

@@ -78,8 +78,9 @@ int uco__task_cancel(struct uco_future *future);
 void uco__task_free(struct uco_future *future);
 /* Loop's thread. A scope of the task was cancelled: ends the wait that it is parked in, if any. */
 void uco__task_interrupt(struct uco__task *task);
-/* Reports the tasks in a list of siblings that do not end. */
-void uco__task_remind(struct uco_loop *loop, struct uco__list *siblings);
+/* Reports a task that was cancelled and does not end; or each of a list of siblings. */
+void uco__task_remind(struct uco__task *task);
+void uco__task_remind_all(struct uco__list *siblings);
 
 /* For uco_run_coroutine_threadsafe() and the like: a task of the loop. Negative error in *error. */
 struct uco__task *uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn,

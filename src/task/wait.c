@@ -308,10 +308,7 @@ many_report(struct many *many)
         uco_future *future = many->nodes[i].future;
 
         if (!node_is_done(&many->nodes[i]) && future->kind == UCO__FUTURE_TASK)
-            uco__report(
-                many->loop, future,
-                "task '%s' was cancelled and has not ended: it waits in a shield, or ignores its cancellation",
-                uco__task_name(uco__task_of(future)));
+            uco__task_remind(uco__task_of(future));
     }
 }
 
