@@ -45,6 +45,7 @@ ci    libclang-rt-14-dev     package
 ci    valgrind               program   valgrind
 ci    gcc-aarch64-linux-gnu  program   aarch64-linux-gnu-gcc
 ci    libc6-dev-arm64-cross  package
+ci    qemu-user              program   qemu-aarch64
 END
 }
 

@@ -98,7 +98,7 @@ uco__context_switch_registers(struct uco__context *from, struct uco__context *to
     register struct uco__context *x0 __asm__("x0") = from;
     register struct uco__context *x1 __asm__("x1") = to;
 
-    /* x18 belongs to the platform and is not touched; x29 cannot stand in a clobber list. */
+    /* x18 is an ordinary register on Linux; x29 cannot stand in a clobber list. */
     __asm__ volatile("mov x2, sp\n\t"
                      "adr x3, 1f\n\t"
                      "stp x2, x29, [x0]\n\t"
@@ -112,11 +112,11 @@ uco__context_switch_registers(struct uco__context *from, struct uco__context *to
                      : "+r"(x0), "+r"(x1)
                      :
                      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
-                       "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
-                       "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",
-                       "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
-                       "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
-                       "v30", "v31", "memory", "cc");
+                       "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24",
+                       "x25", "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
+                       "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
+                       "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
+                       "v29", "v30", "v31", "memory", "cc");
 }
 
 #endif
