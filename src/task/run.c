@@ -206,11 +206,21 @@ run_task(struct uco_loop *loop, uco_fn *fn, void *arg)
 
 /* In the order in which a user looks: is it mine at all, is it over, am I inside another? */
 static int
-run_check(const struct uco_loop *loop)
+run_begin(struct uco_loop *loop, struct uco_loop **outer)
 {
+    int r;
+
     if (uco__loop_stale(loop))
         return uco__misuse(-ESTALE, "the loop was made before fork(): in the child it is dead");
-    return atomic_load(&loop->closed) ? -ESHUTDOWN : 0;
+    if (atomic_load(&loop->closed))
+        return -ESHUTDOWN;
+    r = uco__loop_enter(loop, outer);
+    if (r < 0)
+        return r;
+    if (!atomic_load(&loop->closed))
+        return 0;
+    uco__loop_leave(loop, *outer); /* another thread was faster */
+    return -ESHUTDOWN;
 }
 
 intptr_t
@@ -223,10 +233,7 @@ uco_loop_run_until_complete(uco_loop *loop, uco_fn *fn, void *arg)
     if (loop == NULL || fn == NULL)
         return uco__misuse(-EINVAL,
                            "uco_loop_run_until_complete: the loop or the function is NULL");
-    r = run_check(loop);
-    if (r < 0)
-        return r;
-    r = uco__loop_enter(loop, &outer);
+    r = run_begin(loop, &outer);
     if (r < 0)
         return r;
     result = run_task(loop, fn, arg);
@@ -242,10 +249,7 @@ uco_loop_run_forever(uco_loop *loop)
 
     if (loop == NULL)
         return uco__misuse(-EINVAL, "uco_loop_run_forever: the loop is NULL");
-    r = run_check(loop);
-    if (r < 0)
-        return r;
-    r = uco__loop_enter(loop, &outer);
+    r = run_begin(loop, &outer);
     if (r < 0)
         return r;
     uco__loop_run(loop);
