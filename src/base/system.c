@@ -231,9 +231,13 @@ int
 uco__set_nonblocking(int fd)
 {
     long flags = UCO__SYSTEM(fcntl, fcntl(fd, F_GETFL));
+    socklen_t size = sizeof(int);
+    int type;
 
     if (flags < 0 || (flags & O_NONBLOCK) != 0)
         return flags < 0 ? (int) flags : 0;
+    if (UCO__RESULT(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size)) < 0)
+        return -ENOTSOCK; /* others may share it: not ours to change */
     return (int) UCO__SYSTEM(fcntl, fcntl(fd, F_SETFL, (int) flags | O_NONBLOCK));
 }
 

@@ -64,6 +64,7 @@ ssize_t uco__file_write(int fd, const void *buf, size_t n);
 /* poll(2) of one fd without waiting: revents, 0, or -EBADF. */
 int uco__poll_now(int fd, short events);
 
+/* Of a socket; -ENOTSOCK for anything else. */
 int uco__set_nonblocking(int fd);
 /* Never retried: after EINTR the fd is gone. */
 int uco__close(int fd);

@@ -145,12 +145,22 @@ uco_loop_post(uco_loop *loop, uco_post *node)
 int
 uco__loop_post(struct uco_loop *loop, struct uco__ready *node)
 {
-    if (uco__running == loop &&
-        atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self()) {
+    if (uco__loop_is_here(loop)) {
         uco__scheduler_call(loop, node);
         return 0;
     }
     return uco__inbox_push(&loop->inbox, node);
+}
+
+int
+uco__loop_push(struct uco_loop *loop, struct uco__ready *node)
+{
+    int r;
+
+    uco__loop_hold(loop);
+    r = uco__inbox_push(&loop->inbox, node);
+    uco__loop_release(loop);
+    return r;
 }
 
 void

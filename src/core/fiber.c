@@ -16,10 +16,10 @@ __thread struct uco__sanitizer *uco__sanitizer_left;
 #endif
 
 void
-uco__fiber_init(struct uco__fiber *fiber, const struct uco__fiber_operations *operations,
+uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop, const struct uco__fiber_operations *operations,
                 struct uco__stack_pool *pool)
 {
-    *fiber = (struct uco__fiber){.operations = operations, .pool = pool, .state = UCO__FIBER_NEW};
+    *fiber = (struct uco__fiber) {.loop = loop, .operations = operations, .pool = pool, .state = UCO__FIBER_NEW};
 }
 
 /* The stack's first frame, and so the end of every unwind: gdb, perf and backtrace() stop here. No
@@ -37,6 +37,7 @@ uco__fiber_entry(void)
         struct uco__fiber *fiber = uco__running->scheduler.current;
         struct uco__stack *stack = fiber->stack;
 
+        *uco__running->errno_location = 0;
         fiber->operations->body(fiber);
         uco__scheduler_end(uco__running, stack);
     }

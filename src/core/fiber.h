@@ -38,6 +38,7 @@ enum uco__fiber_state {
 
 struct uco__fiber {
     struct uco__ready ready;
+    struct uco_loop *loop;
     const struct uco__fiber_operations *operations;
     struct uco__stack *stack; /* NULL before the first run */
     struct uco__stack_pool *pool;
@@ -45,7 +46,7 @@ struct uco__fiber {
     enum uco__fiber_state state;
 };
 
-void uco__fiber_init(struct uco__fiber *fiber, const struct uco__fiber_operations *operations,
+void uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop, const struct uco__fiber_operations *operations,
                      struct uco__stack_pool *pool);
 
 /* What every stack runs: one body after the other. */

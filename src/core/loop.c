@@ -31,6 +31,10 @@
     (100 * UCO__MICROSECOND) /* between two looks at the kernel while tasks keep each other ready */
 #define SPAN_MAX 64          /* switches between two looks at the clock */
 #define SLOW_DEFAULT 0.1     /* seconds */
+/* Before a loop that nothing of its own can wake looks for a deadlock, which is not cheap, it waits
+ * for others: this long at first, twice as long each time. */
+#define STUCK_WAIT_MIN (20 * UCO__MILLISECOND)
+#define STUCK_WAIT_MAX UCO__SECOND
 #define SLOW_COARSE (20 * UCO__MILLISECOND) /* from here on the coarse clock is fine enough */
 #define TIMER_SLACK 1 /* ns; the kernel's default of 50 us would be added to each wait */
 #define POLL_RETRY UCO__MILLISECOND /* after the kernel could not even be asked */
@@ -63,6 +67,7 @@ fork_child(void)
 
         loop->poller.backend->close(&loop->poller);
         uco__close(loop->inbox.doorbell);
+        atomic_store(&loop->inbox.closed, true); /* the number may soon be a stranger's */
     }
     uco__list_init(&all_loops);
     uco__forks++;
@@ -443,8 +448,8 @@ loop_spin(struct uco_loop *loop)
 static bool
 loop_is_stuck(struct uco_loop *loop)
 {
-    return loop->timers.wheel.count == loop->timers.background && loop->poller.waiting == 0 &&
-           loop->poller.watching == 0 && loop->wake_callback == NULL &&
+    return loop->timers.wheel.count == loop->timers.background && loop->sleepers == 0 &&
+           loop->poller.waiting == 0 && loop->poller.watching == 0 && loop->wake_callback == NULL &&
            atomic_load(&loop->busy) == 0 && uco__inbox_empty(&loop->inbox);
 }
 
@@ -453,20 +458,32 @@ static void
 loop_wait(struct uco_loop *loop)
 {
     uint64_t timeout;
+    bool stuck;
 
     if (loop_settle(loop) || loop_spin(loop))
         return;
-    if (loop_is_stuck(loop)) {
-        loop->operations->stuck(loop);
-        if (loop_has_ready(loop))
-            return;
-    }
     timeout = loop_timeout(loop);
+    stuck = loop->stuck_wait != 0 && loop_is_stuck(loop);
+    if (stuck && timeout > loop->stuck_wait)
+        timeout = loop->stuck_wait;
     if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) ||
         atomic_load(&loop->woken) || loop_can_jump(loop))
         timeout = 0;
     loop_poll(loop, timeout);
     uco__inbox_awake(&loop->inbox);
+    if (loop_has_ready(loop)) {
+        loop->stuck_wait = loop->stuck_wait != 0 ? STUCK_WAIT_MIN : 0;
+    } else if (stuck) {
+        loop->operations->stuck(loop);
+        if (loop->stuck_wait < STUCK_WAIT_MAX)
+            loop->stuck_wait *= 2;
+    }
+}
+
+void
+uco__loop_look_for_deadlocks(struct uco_loop *loop)
+{
+    loop->stuck_wait = STUCK_WAIT_MIN;
 }
 
 bool

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "base/list.h"
+#include "base/system.h"
 #include "core/inbox.h"
 #include "core/poller.h"
 #include "core/scheduler.h"
@@ -77,8 +78,10 @@ struct uco_loop {
     struct uco__list settlers;          /* uco_test_settle() */
     struct uco__list resources;
     unsigned long resource_count;
-    long timer_slack; /* the thread's own, to be put back; -1: not changed */
-    bool poll_failed; /* reported */
+    long timer_slack;    /* the thread's own, to be put back; -1: not changed */
+    uint64_t stuck_wait; /* ns until one that may be stuck looks for a deadlock; 0: it never does */
+    unsigned long sleepers; /* tasks that sleep until they are cancelled */
+    bool poll_failed;       /* reported */
     uco_callback *wake_callback;
     void *wake_arg;
     struct uco__ready wake_ready;
@@ -118,6 +121,8 @@ void uco__loop_turn(struct uco_loop *loop);
 void uco__loop_drop(struct uco_loop *loop);
 /* Turns until `until_done` is set (true) or uco_loop_stop() was called (false). */
 bool uco__loop_run(struct uco_loop *loop);
+/* From now on its operations are asked when it seems stuck. */
+void uco__loop_look_for_deadlocks(struct uco_loop *loop);
 /* Home, in the middle of a turn: looks at the clock, and at the kernel if that was not done for a
  * while. */
 void uco__loop_breathe(struct uco_loop *loop);
@@ -136,6 +141,15 @@ UCO__EXPORT int uco__loop_check(const struct uco_loop *loop);
  * *error. */
 UCO__EXPORT struct uco_loop *uco__loop_current(int *error);
 
+/* Whether the calling thread runs this loop now. */
+static inline bool
+uco__loop_is_here(const struct uco_loop *loop)
+{
+    /* Relaxed: no other thread can make this one's answer change. */
+    return uco__running == loop &&
+           atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self();
+}
+
 /* The clock that steps are timed with. */
 static inline uint64_t
 uco__loop_step_clock(const struct uco_loop *loop)
@@ -148,6 +162,10 @@ UCO__EXPORT uint64_t uco__loop_now(const struct uco_loop *loop);
 /* From any thread, also while the loop closes: refused (-ESHUTDOWN) only once it is closed. On the
  * loop's own thread the node joins the run queue at once. */
 UCO__EXPORT int uco__loop_post(struct uco_loop *loop, struct uco__ready *node);
+
+/* uco__inbox_push() for those who hold no handle: the loop may take the node, close and be freed
+ * before the push has returned. */
+int uco__loop_push(struct uco_loop *loop, struct uco__ready *node);
 
 UCO__EXPORT void uco__loop_add_resource(struct uco_loop *loop, struct uco__resource *resource);
 UCO__EXPORT void uco__loop_remove_resource(struct uco_loop *loop, struct uco__resource *resource);

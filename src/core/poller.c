@@ -4,9 +4,9 @@
  * The table of file descriptors.
  *
  * 1. A direction of an fd has a wait, a watcher or neither.
- * 2. An fd with a watcher is registered level-triggered, for exactly what its watchers and waits
- *    want. Without one it is registered edge-triggered for everything, and an edge that nobody
- *    waits for is nothing: the next call tries first.
+ * 2. An fd is registered for exactly what its waits and watchers want: level-triggered if it has a
+ *    watcher, else edge-triggered; and an edge that nobody waits for is nothing: the next call tries
+ *    first.
  * 3. Each wait sets the registration again. That is a system call, but only on the way to a
  *    suspension; it makes the kernel look afresh, and it finds out when the fd was closed behind
  *    our back and its number given to something else.
@@ -19,13 +19,13 @@
 
 #include "base/system.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #define FDS_FIRST 64
 #define STRAY_MAX 16 /* stray events in a row after which the set is made anew */
 
 #define READ_EVENTS (POLLIN | POLLPRI | POLLRDHUP)
-#define EDGE_EVENTS (POLLIN | POLLOUT | POLLPRI | POLLRDHUP)
 
 int
 uco__poller_init(struct uco__poller *poller, const struct uco__poller_backend *backend,
@@ -54,6 +54,8 @@ fds_grow(struct uco__poller *poller, int fd)
         return -EBADF;
     if ((size_t) fd < poller->capacity)
         return 0;
+    if (UCO__RESULT(fcntl(fd, F_GETFD)) < 0)
+        return -EBADF; /* before a table is made that is large enough for it */
     while (capacity <= (size_t) fd)
         capacity *= 2;
     fds = uco__reallocate(poller->fds, capacity * sizeof *fds);
@@ -101,7 +103,7 @@ fd_has_watcher(const struct uco__fd *entry)
 }
 
 static short
-fd_level_interest(const struct uco__fd *entry)
+fd_interest(const struct uco__fd *entry)
 {
     short interest = 0;
 
@@ -118,11 +120,10 @@ static int
 fd_apply(struct uco__poller *poller, int fd, bool level)
 {
     struct uco__fd *entry = &poller->fds[fd];
-    short interest = level ? fd_level_interest(entry) : EDGE_EVENTS;
 
     if (!entry->registered)
         entry->generation++;
-    return poller->backend->set(poller, fd, entry->generation, interest, level);
+    return poller->backend->set(poller, fd, entry->generation, fd_interest(entry), level);
 }
 
 /* Tells the kernel what the entry now wants. What we know of its registration may be wrong: the fd
@@ -280,6 +281,29 @@ uco__poller_unwatch(struct uco__poller *poller, struct uco__fd_watcher *watcher)
     fd_relax(poller, watcher->fd);
 }
 
+int
+uco__poller_replace(struct uco__poller *poller, struct uco__fd_watcher *old,
+                    struct uco__fd_watcher *watcher)
+{
+    struct uco__fd *entry = &poller->fds[old->fd];
+    int r;
+
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (entry->watchers[i] == old)
+            entry->watchers[i] = watcher;
+    }
+    r = fd_register(poller, old->fd);
+    if (r == 0)
+        return 0;
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (entry->watchers[i] == watcher)
+            entry->watchers[i] = old;
+    }
+    if (!entry->registered)
+        fd_lost(poller, old->fd, r);
+    return r;
+}
+
 struct uco__fd_watcher *
 uco__poller_watcher(struct uco__poller *poller, int fd, enum uco__direction direction)
 {
@@ -356,7 +380,8 @@ uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short
 
         if (event_for(events, i) == 0)
             continue;
-        if (entry->waits[i] != NULL) {
+        if (entry->waits[i] != NULL &&
+            (events & (entry->waits[i]->events | POLLERR | POLLHUP)) != 0) {
             wait_end(poller, entry->waits[i], 0);
             ended = true;
         }

@@ -7,8 +7,7 @@
  *
  * Two kinds of interest in an fd:
  * - a wait: one task, one shot, for one direction or both. Tasks try their call first and wait only
- *   after EAGAIN, so the registration is edge-triggered, for both directions at once, and stays
- *   when the wait is over;
+ *   after EAGAIN, so the registration is edge-triggered, and stays when the wait is over;
  * - a watcher: a callback that runs once a turn for as long as the fd is ready. An fd with watchers
  *   is registered level-triggered, for just what is wanted.
  */
@@ -93,6 +92,9 @@ void uco__poller_unwait(struct uco__poller *poller, struct uco__fd_wait *wait);
 /* The watcher is the caller's and must stay until it is removed. `events` says which directions. */
 int uco__poller_watch(struct uco__poller *poller, struct uco__fd_watcher *watcher);
 void uco__poller_unwatch(struct uco__poller *poller, struct uco__fd_watcher *watcher);
+/* The one takes the other's place. On an error the old one stays. */
+int uco__poller_replace(struct uco__poller *poller, struct uco__fd_watcher *old,
+                        struct uco__fd_watcher *watcher);
 /* The watcher of one direction, or NULL. */
 struct uco__fd_watcher *uco__poller_watcher(struct uco__poller *poller, int fd,
                                             enum uco__direction direction);

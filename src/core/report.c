@@ -27,11 +27,15 @@ uco__debug_environment(void)
 static bool
 report_handle(uco_loop *loop, uco_task *task, const char *message)
 {
+    struct uco__fiber *current;
+
     if (loop == NULL || loop->options.exception_handler == NULL || loop->reporting ||
         atomic_load(&loop->runner) != uco__thread_self())
         return false;
     loop->reporting = true;
+    current = uco__scheduler_callback_begin(loop);
     loop->options.exception_handler(message, task, loop->options.exception_arg);
+    uco__scheduler_callback_end(loop, current);
     loop->reporting = false;
     return true;
 }

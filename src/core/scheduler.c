@@ -357,7 +357,7 @@ uco__wake(struct uco__wait *wait, intptr_t result)
     if (fiber->wait == wait) {
         fiber->wait = NULL;
         fiber->state = UCO__FIBER_READY;
-        uco__ready_queue_push(&uco__running->scheduler.ready, &fiber->ready);
+        uco__ready_queue_push(&fiber->loop->scheduler.ready, &fiber->ready);
     }
     return true;
 }
@@ -410,13 +410,30 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
         stack_switch(parent != NULL ? parent->stack : &scheduler->home, fiber->stack, false);
     } else {
         fiber->state = UCO__FIBER_ENDED;
-        scheduler->current = NULL;
+        parent = uco__scheduler_callback_begin(loop);
         fiber->operations->no_stack(fiber);
-        scheduler->current = parent;
+        uco__scheduler_callback_end(loop, parent);
     }
     scheduler->eager = outer;
     scheduler->eager_home = outer_home;
     *loop->errno_location = saved_errno;
+}
+
+struct uco__fiber *
+uco__scheduler_callback_begin(struct uco_loop *loop)
+{
+    struct uco__fiber *current = loop->scheduler.current;
+
+    loop->scheduler.detours += current != NULL;
+    loop->scheduler.current = NULL;
+    return current;
+}
+
+void
+uco__scheduler_callback_end(struct uco_loop *loop, struct uco__fiber *current)
+{
+    loop->scheduler.detours -= current != NULL;
+    loop->scheduler.current = current;
 }
 
 void

@@ -40,6 +40,7 @@ struct uco__scheduler {
     struct uco__stack home;        /* of the thread that runs the loop */
     struct uco__fiber *eager;      /* started the current one eagerly and goes on next */
     bool eager_home;               /* the same, when a callback did */
+    unsigned detours; /* callbacks that are running on a fiber's stack: nothing may start eagerly */
     unsigned budget;               /* switches left until home must look at the clock */
     uint64_t random;               /* the shuffle's state; 0 = FIFO */
     uint64_t switches;
@@ -59,6 +60,11 @@ UCO__EXPORT bool uco__wake(struct uco__wait *wait, intptr_t result);
 /* Loop's thread. Ends the wait that the fiber is parked in, if that can be interrupted; whether it
  * was. */
 bool uco__interrupt(struct uco__fiber *fiber, intptr_t result);
+
+/* A callback of a user's is about to run, maybe on a fiber's stack: it is nobody's, so it cannot
+ * suspend. What was current comes back with the end. */
+struct uco__fiber *uco__scheduler_callback_begin(struct uco_loop *loop);
+void uco__scheduler_callback_end(struct uco_loop *loop, struct uco__fiber *current);
 
 /* The current fiber goes to the end of the run queue. */
 void uco__scheduler_yield(struct uco_loop *loop);

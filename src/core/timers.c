@@ -182,7 +182,9 @@ timer_check(const uco_loop *loop, double time, uco_callback *cb)
 {
     if (loop == NULL || cb == NULL || isnan(time))
         return uco__misuse(-EINVAL, "a timer needs a loop, a callback and a time that is a number");
-    return uco__loop_check(loop);
+    int r = uco__loop_check(loop);
+
+    return r == 0 && loop->ending ? -ESHUTDOWN : r;
 }
 
 uco_timer

@@ -94,6 +94,15 @@ file_job_run(void *arg)
                                   : uco__file_write(job->fd, job->write_from, job->size);
 }
 
+/* No thread for it is no reason to try again at once, as EAGAIN would be. */
+static ssize_t
+file_job(struct file_job *job)
+{
+    ssize_t r = uco_to_thread(file_job_run, job);
+
+    return r == -EAGAIN ? -ENOMEM : r;
+}
+
 /* --- read and write --- */
 
 /* One try, for an fd of which the kernel cannot promise not to wait. */
@@ -104,7 +113,7 @@ read_polled(int fd, void *buf, size_t n)
     int ready;
 
     if (uco__is_file(fd))
-        return uco_to_thread(file_job_run, &job);
+        return file_job(&job);
     ready = uco__poll_now(fd, POLLIN);
     return ready > 0 ? uco__read_ready(fd, buf, n) : ready < 0 ? ready : -EAGAIN;
 }
@@ -116,7 +125,7 @@ write_polled(int fd, const void *buf, size_t n)
     int ready;
 
     if (uco__is_file(fd))
-        return uco_to_thread(file_job_run, &job);
+        return file_job(&job);
     ready = uco__poll_now(fd, POLLOUT);
     return ready > 0 ? uco__write_ready(fd, buf, n) : ready < 0 ? ready : -EAGAIN;
 }

@@ -40,14 +40,20 @@ watch_run(struct uco__ready *node)
         watch->callback(watch->arg);
 }
 
-/* Takes it off the poller; gone, or gone when its turn in the run queue comes. */
+/* The poller no longer has it: gone, or gone when its turn in the run queue comes. */
+static void
+watch_retire(struct watch *watch)
+{
+    watch->removed = true;
+    if (!watch->watcher.queued)
+        uco__free(watch);
+}
+
 static void
 watch_end(struct watch *watch)
 {
     uco__poller_unwatch(&watch->loop->poller, &watch->watcher);
-    watch->removed = true;
-    if (!watch->watcher.queued)
-        uco__free(watch);
+    watch_retire(watch);
 }
 
 static void
@@ -105,7 +111,7 @@ watch_new(struct uco_loop *loop, int fd, enum uco__direction direction, uco_call
 static int
 watch_add(uco_loop *loop, int fd, enum uco__direction direction, uco_callback *cb, void *arg)
 {
-    struct watch *watch;
+    struct watch *watch, *old;
     int r;
 
     if (loop == NULL || cb == NULL)
@@ -118,11 +124,16 @@ watch_add(uco_loop *loop, int fd, enum uco__direction direction, uco_callback *c
     watch = watch_new(loop, fd, direction, cb, arg);
     if (watch == NULL)
         return -ENOMEM;
-    watch_remove(loop, fd, direction);
-    r = uco__poller_watch(&loop->poller, &watch->watcher);
+    old = watch_find(loop, fd, direction);
+    r = old != NULL ? uco__poller_replace(&loop->poller, &old->watcher, &watch->watcher)
+                    : uco__poller_watch(&loop->poller, &watch->watcher);
     if (r < 0) {
         uco__free(watch);
         return r;
+    }
+    if (old != NULL) {
+        uco__loop_remove_resource(loop, &old->resource);
+        watch_retire(old);
     }
     uco__loop_add_resource(loop, &watch->resource);
     return 0;

@@ -118,7 +118,7 @@ uco__deadlock_stuck(struct uco_loop *loop)
     char text[DEADLOCK_TEXT_MAX] = "";
     size_t used = 0;
 
-    if (!runtime->alone || runtime->deadlocked || runtime->tasks == 0 || !uco__thread_is_only())
+    if (runtime->deadlocked || runtime->tasks == 0 || !uco__thread_is_only())
         return;
     /* The last thread may have posted before it ended, after the loop had looked. */
     if (!uco__inbox_empty(&loop->inbox) || atomic_load(&loop->stopping))

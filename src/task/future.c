@@ -117,10 +117,13 @@ static void
 done_callback_notify(struct uco__waiter *waiter, struct uco_future *future)
 {
     struct done_callback *done = UCO__CONTAINER(waiter, struct done_callback, waiter);
+    struct uco_loop *loop = done->loop;
 
     (void) future;
-    if (uco__loop_post(done->loop, &done->ready) < 0)
+    uco__loop_hold(loop); /* the callback may run, and give its own back, before the post returns */
+    if (uco__loop_post(loop, &done->ready) < 0)
         done_callback_free(done); /* the loop has closed: nobody is left to call */
+    uco__loop_release(loop);
 }
 
 /* Nobody can resolve it any more, and nobody waits (who does holds a reference): only done

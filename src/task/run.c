@@ -272,7 +272,7 @@ uco_run_with(const uco_loop_options *options, uco_fn *fn, void *arg)
     loop = uco__loop_new(options, &error);
     if (loop == NULL)
         return error;
-    uco__runtime_of(loop)->alone = true;
+    uco__loop_look_for_deadlocks(loop);
     interrupts_begin(&interrupts, loop);
     result = uco_loop_run_until_complete(loop, fn, arg);
     if (uco__runtime_of(loop)->deadlocked)
@@ -393,6 +393,9 @@ uco_loop_close(uco_loop *loop)
         close_drain(runtime);
         close_resources(loop, false);
         close_resources(loop, true);
+        uco__pool_close(runtime->pool);
+        runtime->pool = NULL;
+        close_drain(runtime); /* callbacks of the jobs that the pool has cancelled */
         uco__pool_close(runtime->pool);
         runtime->pool = NULL;
         uco__loop_done(loop);

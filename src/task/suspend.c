@@ -156,5 +156,8 @@ uco_sleep(double seconds)
     uco__wait_init(&sleeper.wait, "a sleep", sleeper_abort);
     uco__timer_init(&sleeper.timer, sleeper_fire);
     uco__timer_start(loop, &sleeper.timer, deadline);
-    return uco__task_park(task, &sleeper.wait) == 0 ? 0 : -ECANCELED;
+    loop->sleepers += deadline == UCO__NEVER; /* to serve until a signal cancels is no deadlock */
+    r = uco__task_park(task, &sleeper.wait) == 0 ? 0 : -ECANCELED;
+    loop->sleepers -= deadline == UCO__NEVER;
+    return r;
 }

@@ -269,12 +269,12 @@ static bool
 task_join_tree(struct uco__task *task, struct uco__task *parent)
 {
     struct uco__runtime *runtime = uco__runtime_of(task->future.loop);
-    struct uco__fiber *current = runtime->loop.scheduler.current;
+    struct uco__fiber *current;
     struct uco__stack_pool *pool = runtime->loop.stack_pool;
 
     if (task->stack_size != 0)
         pool = uco__stack_pool_get(&runtime->loop.stacks, task->stack_size);
-    uco__fiber_init(&task->fiber, &task_operations, pool);
+    uco__fiber_init(&task->fiber, &runtime->loop, &task_operations, pool);
     uco_ref(&task->future);
     task->parent = parent;
     uco__list_push_back(parent != NULL ? &parent->children : &runtime->roots, &task->sibling);
@@ -282,9 +282,10 @@ task_join_tree(struct uco__task *task, struct uco__task *parent)
     runtime->tasks_created++;
     if (pool != NULL && !runtime->loop.ending)
         return true;
-    runtime->loop.scheduler.current = NULL; /* a discard is a callback, whoever causes it */
+    /* A discard is a callback, whoever causes it. */
+    current = uco__scheduler_callback_begin(&runtime->loop);
     task_discard(task, pool == NULL ? -ENOMEM : -ECANCELED);
-    runtime->loop.scheduler.current = current;
+    uco__scheduler_callback_end(&runtime->loop, current);
     return false;
 }
 
@@ -296,6 +297,8 @@ uco__task_adopt(struct uco__task *task, struct uco__task *parent)
     if (!task_join_tree(task, parent))
         return;
     uco__scheduler_start(loop, &task->fiber);
+    if (task->root.effective)
+        uco__task_interrupt(task); /* cancelled on its way here */
     /* A closing loop takes only what its tasks need to end. */
     if (parent == NULL && uco__runtime_of(loop)->draining)
         uco__task_cancel(&task->future);
@@ -324,7 +327,8 @@ task_create(const char *file, int line, const uco_task_options *options, uco_fn 
     task->file = file;
     task->line = line;
     parent = loop->scheduler.current;
-    if (options != NULL && options->eager && !uco__runtime_of(loop)->draining) {
+    if (options != NULL && options->eager && !uco__runtime_of(loop)->draining &&
+        loop->scheduler.detours == 0) {
         if (task_join_tree(task, parent != NULL ? uco__task_of_fiber(parent) : NULL))
             uco__scheduler_start_eager(loop, &task->fiber);
     } else {
@@ -377,28 +381,32 @@ task_report_run(struct uco__ready *node)
     struct uco__task *task = UCO__CONTAINER(node, struct uco__task, adoption);
 
     task_report_unread(task);
-    task_free_now(task);
+    uco_unref(&task->future);
 }
 
 /* The last reference is gone, so the task has ended (or was never adopted). In which thread, nobody
- * knows; but reports belong to the loop's, while it lives. */
+ * knows; but reports belong to the loop's, while it lives. The report has a reference of its own,
+ * so that a handler may keep the task. */
 void
 uco__task_free(struct uco_future *future)
 {
     struct uco__task *task = uco__task_of(future);
     struct uco_loop *loop = future->loop;
-    bool unread = uco__future_is_resolved(future) && future->result < 0 &&
-                  future->result != -ECANCELED &&
-                  atomic_load_explicit(&future->read, memory_order_relaxed) == 0;
+    int posted = -ESHUTDOWN;
 
-    if (unread && atomic_load(&loop->runner) != uco__thread_self() && !uco__loop_stale(loop)) {
-        task->adoption.run = task_report_run;
-        if (uco__inbox_push(&loop->inbox, &task->adoption) == 0)
-            return;
+    if (!uco__future_is_resolved(future) || future->result >= 0 || future->result == -ECANCELED ||
+        atomic_load_explicit(&future->read, memory_order_relaxed) != 0) {
+        task_free_now(task);
+        return;
     }
-    if (unread)
-        task_report_unread(task);
-    task_free_now(task);
+    atomic_store(&future->references, 1);
+    atomic_store(&future->read, 1);
+    if (atomic_load(&loop->runner) != uco__thread_self() && !uco__loop_stale(loop)) {
+        task->adoption.run = task_report_run;
+        posted = uco__loop_push(loop, &task->adoption);
+    }
+    if (posted < 0)
+        task_report_run(&task->adoption);
 }
 
 /* --- cancellation --- */
@@ -421,8 +429,7 @@ uco__task_cancel(struct uco_future *future)
     if (uco__loop_stale(loop))
         return uco__misuse(-ESTALE,
                            "the task's loop was made before fork(): in the child it is dead");
-    if (uco__running == loop &&
-        atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self()) {
+    if (uco__loop_is_here(loop)) {
         uco__scope_cancel_now(&task->root, UCO__SCOPE_CANCELLED);
         return 0;
     }
@@ -451,10 +458,11 @@ uco_detach(uco_task *t)
     if (r < 0)
         return r;
     task = uco__task_of(t);
+    if (task->parent == NULL)
+        return 0; /* the loop's already, or on its way to it */
     uco__list_remove(&task->sibling);
     uco__list_push_back(&uco__runtime_of(t->loop)->roots, &task->sibling);
-    if (task->parent != NULL && task->parent->child_wait != NULL &&
-        uco__list_empty(&task->parent->children))
+    if (task->parent->child_wait != NULL && uco__list_empty(&task->parent->children))
         uco__wake(task->parent->child_wait, 0);
     task->parent = NULL;
     if (uco__runtime_of(t->loop)->draining)

@@ -42,25 +42,17 @@ single_arrive(struct uco__ready *node)
     uco__wake(&UCO__CONTAINER(node, struct single, ready)->wait, 0);
 }
 
-/* Whether the calling thread runs this loop now. */
-static bool
-loop_is_here(const struct uco_loop *loop)
-{
-    return uco__running == loop &&
-           atomic_load_explicit(&loop->runner, memory_order_relaxed) == uco__thread_self();
-}
-
 static void
 single_notify(struct uco__waiter *waiter, struct uco_future *future)
 {
     struct single *single = UCO__CONTAINER(waiter, struct single, waiter);
 
     (void) future;
-    if (loop_is_here(single->loop))
+    if (uco__loop_is_here(single->loop))
         uco__wake(&single->wait, 0);
     else
         /* not refused: a loop with a task is open */
-        uco__inbox_push(&single->loop->inbox, &single->ready);
+        uco__loop_push(single->loop, &single->ready);
 }
 
 static enum uco__abort
@@ -83,31 +75,42 @@ await_pending(struct uco__task *task, uco_future *f)
     };
     intptr_t r = 0;
 
-    uco_ref(f);
     uco__wait_init(&single.wait, "a future", single_abort);
     if (uco__future_add_waiter(f, &single.waiter))
         r = uco__task_park(task, &single.wait);
-    r = r == UCO__INTERRUPTED ? -ECANCELED : uco__future_read(f);
-    uco_unref(f);
-    return r;
+    return r == UCO__INTERRUPTED ? -ECANCELED : uco__future_read(f);
+}
+
+static intptr_t
+await(struct uco__task *task, uco_future *f)
+{
+    int r = uco__checkpoint();
+
+    if (r < 0)
+        return r;
+    if (uco__future_is_resolved(f))
+        return uco__future_read(f);
+    if (uco__deadlock_closes_cycle(task, &f, 1))
+        return -EDEADLK;
+    return await_pending(task, f);
 }
 
 intptr_t
 uco_await(uco_future *f)
 {
-    int r = uco__checkpoint();
     struct uco__task *task;
+    intptr_t result;
+    int error;
 
-    if (f == NULL && r != -EPERM && r != -ESTALE)
+    task = uco__task_current(&error);
+    if (task == NULL)
+        return uco__misuse(error, "uco_await: not in a coroutine");
+    if (f == NULL)
         return -ENOMEM;
-    if (r < 0)
-        return r;
-    if (uco__future_is_resolved(f))
-        return uco__future_read(f);
-    task = uco__task_of(uco_current_task());
-    if (uco__deadlock_closes_cycle(task, &f, 1))
-        return -EDEADLK;
-    return await_pending(task, f);
+    uco_ref(f); /* from the start: already the checkpoint may let others run, who may drop theirs */
+    result = await(task, f);
+    uco_unref(f);
+    return result;
 }
 
 /* --- many --- */
@@ -180,14 +183,14 @@ node_notify(struct uco__waiter *waiter, struct uco_future *future)
     struct uco_loop *loop = node->many->loop;
 
     (void) future;
-    if (loop_is_here(loop)) {
+    if (uco__loop_is_here(loop)) {
         node_arrive(&node->ready);
         return;
     }
     /* Relaxed: the loop looks at it only after it failed to remove the waiter, under the mutex that
      * is held here. */
     atomic_store_explicit(&node->state, NODE_POSTED, memory_order_relaxed);
-    uco__inbox_push(&loop->inbox, &node->ready);
+    uco__loop_push(loop, &node->ready);
 }
 
 static void
