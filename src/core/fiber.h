@@ -46,8 +46,8 @@ struct uco__fiber {
     enum uco__fiber_state state;
 };
 
-void uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop, const struct uco__fiber_operations *operations,
-                     struct uco__stack_pool *pool);
+void uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop,
+                     const struct uco__fiber_operations *operations, struct uco__stack_pool *pool);
 
 /* What every stack runs: one body after the other. */
 void uco__fiber_entry(void);

@@ -5,8 +5,8 @@
  *
  * 1. A direction of an fd has a wait, a watcher or neither.
  * 2. An fd is registered for exactly what its waits and watchers want: level-triggered if it has a
- *    watcher, else edge-triggered; and an edge that nobody waits for is nothing: the next call tries
- *    first.
+ *    watcher, else edge-triggered; and an edge that nobody waits for is nothing: the next call
+ *    tries first.
  * 3. Each wait sets the registration again. That is a system call, but only on the way to a
  *    suspension; it makes the kernel look afresh, and it finds out when the fd was closed behind
  *    our back and its number given to something else.

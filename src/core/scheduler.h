@@ -41,8 +41,8 @@ struct uco__scheduler {
     struct uco__fiber *eager;      /* started the current one eagerly and goes on next */
     bool eager_home;               /* the same, when a callback did */
     unsigned detours; /* callbacks that are running on a fiber's stack: nothing may start eagerly */
-    unsigned budget;               /* switches left until home must look at the clock */
-    uint64_t random;               /* the shuffle's state; 0 = FIFO */
+    unsigned budget;  /* switches left until home must look at the clock */
+    uint64_t random;  /* the shuffle's state; 0 = FIFO */
     uint64_t switches;
     uint64_t turns;
 };
