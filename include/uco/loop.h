@@ -234,7 +234,7 @@ typedef struct uco_post {
  * Context:   Any thread.
  * Ownership: The caller's; must stay valid until the callback begins.
  * Returns:   0           queued: the callback runs once
- *            1           it was queued already: merged
+ *            1           it was queued already: merged with that one, and runs if it does
  *            -EINVAL     loop, post or its callback is NULL
  *            -ESHUTDOWN  from the start of the loop's close
  *            -ESTALE     after fork()

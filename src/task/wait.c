@@ -88,6 +88,8 @@ await(struct uco__task *task, uco_future *f)
 
     if (r < 0)
         return r;
+    if (f == NULL)
+        return -ENOMEM;
     if (uco__future_is_resolved(f))
         return uco__future_read(f);
     if (uco__deadlock_closes_cycle(task, &f, 1))
@@ -105,9 +107,9 @@ uco_await(uco_future *f)
     task = uco__task_current(&error);
     if (task == NULL)
         return uco__misuse(error, "uco_await: not in a coroutine");
-    if (f == NULL)
-        return -ENOMEM;
-    uco_ref(f); /* from the start: already the checkpoint may let others run, who may drop theirs */
+    /* From the start: already the checkpoint may let others run, who may drop theirs. */
+    if (f != NULL)
+        uco_ref(f);
     result = await(task, f);
     uco_unref(f);
     return result;
