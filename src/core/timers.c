@@ -5,8 +5,8 @@
  *
  * 1. A ticket is a slot's index plus one, below the number of this use of the slot, so an old
  *    ticket is recognised.
- * 2. A slot is FREE, PENDING (in the wheel, or waiting for ever) or DUE (its callback is in the run
- *    queue, and drops it).
+ * 2. A slot is FREE, PENDING (in the wheel, or waiting for ever) or DUE (in the run queue, whose
+ *    turn frees it). Cancelled while due it is DUE_CANCELLED: its turn then calls nothing.
  */
 
 #include "core/timers.h"

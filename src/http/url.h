@@ -14,12 +14,6 @@ struct uco__http_origin {
     size_t host_length; /* of the host in `key`; the port begins after the colon */
 };
 
-static inline const char *
-uco__http_origin_port(const struct uco__http_origin *origin)
-{
-    return origin->key + origin->host_length + 1;
-}
-
 /* Takes a URL apart: 0; -EINVAL (no URL, no scheme, not http or https), and *why says what is
  * wrong; -ENOMEM. */
 int uco__http_origin_init(struct uco__http_origin *origin, const char *url, const char **why);

@@ -3,8 +3,8 @@
 /*
  * The pool of threads.
  *
- * 1. A job is QUEUED (in the queue), then RUNNING (a worker's), then ENDED; a cancelled one goes
- *    from QUEUED to ENDED. Each step is made under the mutex.
+ * 1. A job is QUEUED (in the queue), then RUNNING (a worker's) for the rest of its life; one that
+ *    is cancelled before, or whose thread exits, is ENDED. Each step is made under the mutex.
  * 2. A job holds a reference to its future from the start to its end; each worker and the loop hold
  *    one to the pool.
  * 3. Workers are made only when a job finds none idle. They stay until the loop closes; one that

@@ -3,7 +3,7 @@
 /*
  * Scopes.
  *
- * 1. A task's open scopes form a chain from the root outwards-in; task->scope is the innermost.
+ * 1. A task's open scopes form a chain from the root inwards; task->scope is the innermost.
  * 2. `effective` of a scope says whether it, or one outside of it up to the nearest shield, is
  *    cancelled; so the innermost's is the task's answer. It only ever turns true.
  * 3. `reach` is the earliest deadline among the same scopes, so that a checkpoint has one number to
