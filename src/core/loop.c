@@ -46,6 +46,8 @@ unsigned uco__forks;
 
 static pthread_mutex_t all_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct uco__list all_loops = {&all_loops, &all_loops};
+static uint32_t all_count;       /* loops made so far, in this process and its parents */
+static uint32_t all_count_stale; /* of them, those made by parents */
 
 static void
 fork_prepare(void)
@@ -71,6 +73,7 @@ fork_child(void)
     }
     uco__list_init(&all_loops);
     uco__forks++;
+    all_count_stale = all_count;
     pthread_mutex_unlock(&all_mutex);
 }
 
@@ -168,6 +171,7 @@ uco__loop_init(struct uco_loop *loop, const uco_loop_options *options,
     uco__list_init(&loop->resources);
     pthread_mutex_lock(&all_mutex);
     uco__list_push_back(&all_loops, &loop->all_link);
+    loop->number = ++all_count;
     pthread_mutex_unlock(&all_mutex);
     return 0;
 }
@@ -262,6 +266,46 @@ uco__loop_current(int *error)
         return loop;
     *error = loop != NULL ? -ESTALE : -EPERM;
     return NULL;
+}
+
+/* NULL when there is none, or it has closed. With all_mutex. */
+static struct uco_loop *
+loop_find(uint32_t number)
+{
+    UCO__LIST_EACH(link, &all_loops) {
+        struct uco_loop *loop = UCO__CONTAINER(link, struct uco_loop, all_link);
+
+        if (loop->number == number)
+            return loop;
+    }
+    return NULL;
+}
+
+bool
+uco__loop_is_open(uint32_t number)
+{
+    bool open;
+
+    pthread_mutex_lock(&all_mutex);
+    open = loop_find(number) != NULL;
+    pthread_mutex_unlock(&all_mutex);
+    return open;
+}
+
+int
+uco__loop_check_idle(uint32_t number)
+{
+    const struct uco_loop *loop;
+    int r = 0;
+
+    pthread_mutex_lock(&all_mutex);
+    loop = loop_find(number);
+    if (number <= all_count_stale)
+        r = -ESTALE;
+    else if (loop != NULL && atomic_load(&loop->runner) != NULL)
+        r = -EPERM;
+    pthread_mutex_unlock(&all_mutex);
+    return r;
 }
 
 int

@@ -59,6 +59,7 @@ struct uco_loop {
     atomic_bool woken;    /* uco_wake_from_signal() */
     atomic_uint busy;     /* jobs elsewhere that hold a virtual clock */
     unsigned forks;       /* uco__forks when it was made */
+    uint32_t number;      /* in the process; never 0 */
     struct uco__inbox inbox;
 
     /* The loop's thread's only. */
@@ -137,6 +138,11 @@ uco__loop_stale(const struct uco_loop *loop)
 /* May the calling thread use the loop? 0, -EINVAL (NULL), -ESTALE, -ESHUTDOWN (closed), -EPERM
  * (another thread's). */
 UCO__EXPORT int uco__loop_check(const struct uco_loop *loop);
+/* Outside any running loop: may the calling thread use what is bound to the loop of this number? 0
+ * when nobody runs that loop, or it has closed; -EPERM, -ESTALE. */
+int uco__loop_check_idle(uint32_t number);
+/* Whether the loop of this number is there and has not closed. */
+bool uco__loop_is_open(uint32_t number);
 /* The running loop of this thread for functions that need one: NULL, and -EPERM or -ESTALE in
  * *error. */
 UCO__EXPORT struct uco_loop *uco__loop_current(int *error);

@@ -121,8 +121,6 @@ static const struct uco__loop_operations runtime_operations = {
     .free = runtime_free,
 };
 
-static atomic_uint loop_numbers;
-
 struct uco_loop *
 uco__loop_new(const uco_loop_options *options, int *error)
 {
@@ -146,7 +144,6 @@ uco__loop_new(const uco_loop_options *options, int *error)
         uco__free(runtime);
         return NULL;
     }
-    runtime->number = atomic_fetch_add_explicit(&loop_numbers, 1, memory_order_relaxed) + 1;
     return &runtime->loop;
 }
 

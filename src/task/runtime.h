@@ -18,7 +18,6 @@ struct uco__runtime {
     uint64_t tasks;         /* that have not ended */
     uint64_t tasks_created;
     uint64_t searches; /* for cycles of waits */
-    uint32_t number;   /* of the loop, in the process */
     bool deadlocked;
     bool orphaned; /* its last handle was dropped while it was open */
     bool draining; /* closing: new root tasks are cancelled at once */

@@ -191,7 +191,7 @@ slot_find(const struct uco__runtime *runtime, const uco_scope *s)
     uint32_t index = (uint32_t) s->ticket[0];
     struct uco__scope *scope;
 
-    if (s->ticket[0] >> 32 != runtime->number || index / CHUNK_SLOTS >= slots->chunk_count)
+    if (s->ticket[0] >> 32 != runtime->loop.number || index / CHUNK_SLOTS >= slots->chunk_count)
         return NULL;
     scope = &slots->chunks[index / CHUNK_SLOTS][index % CHUNK_SLOTS];
     return scope->task != NULL && scope->serial == s->ticket[1] ? scope : NULL;
@@ -254,7 +254,7 @@ scope_open(const char *file, int line, uco_scope *s, double timeout, bool shield
     scope->file = file;
     scope->line = line;
     scope_push(task, scope, timeout, shield);
-    s->ticket[0] = (uint64_t) uco__runtime_of(task->future.loop)->number << 32 | scope->index;
+    s->ticket[0] = (uint64_t) task->future.loop->number << 32 | scope->index;
     s->ticket[1] = scope->serial;
     return 0;
 }

@@ -63,6 +63,19 @@ checkpoint(struct uco__task *task, bool completing)
 }
 
 int
+uco__task_checkpoint(struct uco__task *task)
+{
+    return checkpoint(task, false);
+}
+
+int
+uco__task_checkpoint_suspending(struct uco__task *task)
+{
+    task->successes = 0;
+    return checkpoint(task, false);
+}
+
+int
 uco__checkpoint(void)
 {
     int error;
@@ -149,8 +162,7 @@ uco_sleep(double seconds)
         return uco_yield();
     loop = task->future.loop;
     deadline = uco__clock_after(uco__loop_now(loop), seconds);
-    task->successes = 0; /* it is about to let others run */
-    r = checkpoint(task, false);
+    r = uco__task_checkpoint_suspending(task);
     if (r < 0)
         return r;
     uco__wait_init(&sleeper.wait, "a sleep", sleeper_abort);

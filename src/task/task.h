@@ -66,6 +66,10 @@ UCO__EXPORT struct uco__task *uco__task_current(int *error);
 /* What each suspending call that is not a completing one begins with: 0, -EPERM, -ESTALE or
  * -ECANCELED. */
 UCO__EXPORT int uco__checkpoint(void);
+/* The same for a caller that is known: 0 or -ECANCELED. */
+UCO__EXPORT int uco__task_checkpoint(struct uco__task *task);
+/* For a call that suspends in any case: it need not let others run before. */
+int uco__task_checkpoint_suspending(struct uco__task *task);
 /* The same for completing calls: they do not fail in a cancelled scope. */
 int uco__checkpoint_completing(struct uco__task **task);
 

@@ -130,6 +130,25 @@ run_virtual(uco_fn *fn, void *arg)
 }
 
 intptr_t
+run_fifo(uco_fn *fn, void *arg)
+{
+    unsetenv("UCO_SEED");
+    return run_virtual(fn, arg);
+}
+
+void
+run_in_all_orders(uco_fn *fn, void *arg)
+{
+    uint64_t seeds = getenv("UCO_TEST_VALGRIND") != NULL ? 10 : 200;
+
+    for (uint64_t seed = 0; seed <= seeds; seed++) {
+        intptr_t result = run_seeded(seed, fn, arg);
+
+        ck_assert_msg(result == 0, "with seed %ju: %jd", (uintmax_t) seed, (intmax_t) result);
+    }
+}
+
+intptr_t
 run_real(uco_fn *fn, void *arg)
 {
     return uco_run(fn, arg);

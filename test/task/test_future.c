@@ -11,22 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* In FIFO order, and in enough seeded ones that a few tasks meet in every order. */
-static void
-run_in_all_orders(uco_fn *fn)
-{
-    for (uint64_t seed = 0; seed <= 64; seed++)
-        ck_assert_int_eq(run_seeded(seed, fn, NULL), 0);
-}
-
-/* Where the order is the point, a seed from the environment must not change it. */
-static intptr_t
-run_fifo(uco_fn *fn, void *arg)
-{
-    unsetenv("UCO_SEED");
-    return run_virtual(fn, arg);
-}
-
 static uco_task *
 create_named(const char *name, uco_fn *fn, void *arg)
 {
@@ -450,7 +434,7 @@ callback_order_main(void *arg)
 /* F5: they are queued where a call_soon at the moment of set_result would be. */
 START_TEST(done_callbacks_are_queued_in_order)
 {
-    run_in_all_orders(callback_order_main);
+    run_in_all_orders(callback_order_main, NULL);
 }
 END_TEST
 
@@ -504,7 +488,7 @@ callback_of_task_main(void *arg)
 
 START_TEST(done_callback_of_a_task_finds_its_result)
 {
-    run_in_all_orders(callback_of_task_main);
+    run_in_all_orders(callback_of_task_main, NULL);
 }
 END_TEST
 
@@ -1088,7 +1072,7 @@ pass_through_main(void *arg)
 /* H1: values and errors. */
 START_TEST(await_passes_results_through)
 {
-    run_in_all_orders(pass_through_main);
+    run_in_all_orders(pass_through_main, NULL);
 }
 END_TEST
 
@@ -1125,7 +1109,7 @@ whose_cancellation_main(void *arg)
  * for goes on. */
 START_TEST(await_can_tell_whose_cancellation_it_was)
 {
-    run_in_all_orders(whose_cancellation_main);
+    run_in_all_orders(whose_cancellation_main, NULL);
 }
 END_TEST
 
@@ -1150,7 +1134,7 @@ effect_main(void *arg)
 /* H3: the waiter is off the list of the one that goes on, which then wakes nobody. */
 START_TEST(cancelled_await_leaves_the_awaited_task_running)
 {
-    run_in_all_orders(effect_main);
+    run_in_all_orders(effect_main, NULL);
 }
 END_TEST
 
@@ -1195,7 +1179,7 @@ await_in_time_main(void *arg)
 
 START_TEST(await_that_timed_out_can_be_tried_again)
 {
-    run_in_all_orders(await_in_time_main);
+    run_in_all_orders(await_in_time_main, NULL);
 }
 END_TEST
 
@@ -1222,7 +1206,7 @@ unowned_main(void *arg)
 
 START_TEST(waiter_needs_no_reference_of_its_own)
 {
-    run_in_all_orders(unowned_main);
+    run_in_all_orders(unowned_main, NULL);
 }
 END_TEST
 
@@ -1284,7 +1268,7 @@ join_main(void *arg)
 
 START_TEST(join_gives_the_result_and_one_reference_back)
 {
-    run_in_all_orders(join_main);
+    run_in_all_orders(join_main, NULL);
 }
 END_TEST
 
@@ -1305,7 +1289,7 @@ join_cancelled_main(void *arg)
 
 START_TEST(cancelled_join_cancels_what_it_waits_for)
 {
-    run_in_all_orders(join_cancelled_main);
+    run_in_all_orders(join_cancelled_main, NULL);
 }
 END_TEST
 
@@ -1327,7 +1311,7 @@ join_stubborn_main(void *arg)
 
 START_TEST(cancelled_join_waits_to_the_very_end)
 {
-    run_in_all_orders(join_stubborn_main);
+    run_in_all_orders(join_stubborn_main, NULL);
 }
 END_TEST
 
@@ -1375,7 +1359,7 @@ join_deadline_main(void *arg)
 
 START_TEST(deadline_around_a_join_cancels_the_task)
 {
-    run_in_all_orders(join_deadline_main);
+    run_in_all_orders(join_deadline_main, NULL);
 }
 END_TEST
 

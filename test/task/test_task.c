@@ -23,22 +23,6 @@
         ck_assert_int_eq(errno, error);                                                            \
     } while (0)
 
-/* In FIFO order, and in enough seeded ones that a few tasks meet in every order. */
-static void
-run_in_all_orders(uco_fn *fn)
-{
-    for (uint64_t seed = 0; seed <= 64; seed++)
-        ck_assert_int_eq(run_seeded(seed, fn, NULL), 0);
-}
-
-/* For what is promised of the order without a seed. */
-static intptr_t
-run_fifo(uco_fn *fn, void *arg)
-{
-    unsetenv("UCO_SEED");
-    return run_virtual(fn, arg);
-}
-
 static intptr_t
 body_never(void *arg)
 {
@@ -569,7 +553,7 @@ cancel_unstarted_main(void *arg)
 /* K2: the body never runs; discard does instead, before the result is there to be seen. */
 START_TEST(a_task_cancelled_before_its_start_is_discarded)
 {
-    run_in_all_orders(cancel_unstarted_main);
+    run_in_all_orders(cancel_unstarted_main, NULL);
 }
 END_TEST
 
@@ -667,7 +651,7 @@ owned_argument_main(void *arg)
 /* Under AddressSanitizer this proves that each argument is freed, and once. */
 START_TEST(either_the_body_or_discard_owns_the_argument)
 {
-    run_in_all_orders(owned_argument_main);
+    run_in_all_orders(owned_argument_main, NULL);
 }
 END_TEST
 
@@ -717,7 +701,7 @@ waits_for_children_main(void *arg)
 
 START_TEST(children_are_cancelled_and_waited_for_before_the_result_is_published)
 {
-    run_in_all_orders(waits_for_children_main);
+    run_in_all_orders(waits_for_children_main, NULL);
 }
 END_TEST
 
@@ -815,7 +799,7 @@ generations_main(void *arg)
 /* note_publishing() asserts at each step that no task is done before all that descend from it. */
 START_TEST(the_youngest_generation_ends_first)
 {
-    run_in_all_orders(generations_main);
+    run_in_all_orders(generations_main, NULL);
 }
 END_TEST
 
@@ -846,7 +830,7 @@ detach_main(void *arg)
 
 START_TEST(a_detached_task_outlives_the_one_that_created_it)
 {
-    run_in_all_orders(detach_main);
+    run_in_all_orders(detach_main, NULL);
 }
 END_TEST
 
@@ -1277,7 +1261,7 @@ errno_main(void *arg)
 
 START_TEST(each_coroutine_keeps_its_errno_across_suspensions)
 {
-    run_in_all_orders(errno_main);
+    run_in_all_orders(errno_main, NULL);
 }
 END_TEST
 
@@ -1400,7 +1384,7 @@ cancel_sleeping_main(void *arg)
 /* K3: at once, and the timer is gone. */
 START_TEST(cancelling_wakes_a_sleeping_task_at_once)
 {
-    run_in_all_orders(cancel_sleeping_main);
+    run_in_all_orders(cancel_sleeping_main, NULL);
 }
 END_TEST
 
@@ -1438,7 +1422,7 @@ cancel_granted_main(void *arg)
 
 START_TEST(what_was_granted_before_the_cancellation_stays_granted)
 {
-    run_in_all_orders(cancel_granted_main);
+    run_in_all_orders(cancel_granted_main, NULL);
 }
 END_TEST
 
@@ -1461,7 +1445,7 @@ cancel_then_resolve_main(void *arg)
 
 START_TEST(what_comes_after_the_cancellation_comes_too_late)
 {
-    run_in_all_orders(cancel_then_resolve_main);
+    run_in_all_orders(cancel_then_resolve_main, NULL);
 }
 END_TEST
 
@@ -1479,7 +1463,7 @@ cancel_ready_main(void *arg)
 
 START_TEST(a_ready_task_can_be_cancelled)
 {
-    run_in_all_orders(cancel_ready_main);
+    run_in_all_orders(cancel_ready_main, NULL);
 }
 END_TEST
 
@@ -1511,7 +1495,7 @@ cancel_due_main(void *arg)
 
 START_TEST(a_cancellation_at_the_moment_a_sleep_ends_is_not_lost)
 {
-    run_in_all_orders(cancel_due_main);
+    run_in_all_orders(cancel_due_main, NULL);
 }
 END_TEST
 
@@ -1686,7 +1670,7 @@ cancel_both_main(void *arg)
 /* K5: in either order the await is cut short once. */
 START_TEST(cancelling_a_task_and_what_it_awaits_is_one_cancellation)
 {
-    run_in_all_orders(cancel_both_main);
+    run_in_all_orders(cancel_both_main, NULL);
 }
 END_TEST
 
@@ -1742,7 +1726,7 @@ cancel_one_main(void *arg)
 /* K17 */
 START_TEST(cancelling_one_of_three_leaves_the_others)
 {
-    run_in_all_orders(cancel_one_main);
+    run_in_all_orders(cancel_one_main, NULL);
 }
 END_TEST
 
@@ -1837,7 +1821,7 @@ cancel_waiters_main(void *arg)
 /* K24: a cancelled wait leaves what it waited for running. */
 START_TEST(cancelling_a_waiter_does_not_cancel_what_it_waits_for)
 {
-    run_in_all_orders(cancel_waiters_main);
+    run_in_all_orders(cancel_waiters_main, NULL);
 }
 END_TEST
 

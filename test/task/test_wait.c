@@ -15,22 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* In FIFO order, and in enough seeded ones that a few tasks meet in every order. */
-static void
-run_in_all_orders(uco_fn *fn)
-{
-    for (uint64_t seed = 0; seed <= 64; seed++)
-        ck_assert_int_eq(run_seeded(seed, fn, NULL), 0);
-}
-
-/* Where the order is the point, a seed from the environment must not change it. */
-static intptr_t
-run_fifo(uco_fn *fn, void *arg)
-{
-    unsetenv("UCO_SEED");
-    return run_virtual(fn, arg);
-}
-
 enum { MANY = 1000 };
 
 static void
@@ -179,7 +163,7 @@ gather_order_main(void *arg)
 /* G1: in the order of the array, and after the time of the longest. */
 START_TEST(gather_gives_results_in_order)
 {
-    run_in_all_orders(gather_order_main);
+    run_in_all_orders(gather_order_main, NULL);
 }
 END_TEST
 
@@ -203,7 +187,7 @@ gather_error_main(void *arg)
 /* G2, W4: the first failure ends the others. */
 START_TEST(first_error_cancels_the_others)
 {
-    run_in_all_orders(gather_error_main);
+    run_in_all_orders(gather_error_main, NULL);
 }
 END_TEST
 
@@ -226,7 +210,7 @@ gather_waits_main(void *arg)
 /* G2: what the others end with is in the results, and the first error stays the first. */
 START_TEST(others_are_waited_for_after_the_first_error)
 {
-    run_in_all_orders(gather_waits_main);
+    run_in_all_orders(gather_waits_main, NULL);
 }
 END_TEST
 
@@ -286,7 +270,7 @@ gather_ended_before_main(void *arg)
  * first. */
 START_TEST(failures_from_before_the_call_count_by_index)
 {
-    run_in_all_orders(gather_ended_before_main);
+    run_in_all_orders(gather_ended_before_main, NULL);
 }
 END_TEST
 
@@ -325,7 +309,7 @@ gather_first_in_time_main(void *arg)
 
 START_TEST(first_error_is_the_first_in_time)
 {
-    run_in_all_orders(gather_first_in_time_main);
+    run_in_all_orders(gather_first_in_time_main, NULL);
 }
 END_TEST
 
@@ -347,7 +331,7 @@ gather_one_cancelled_main(void *arg)
 
 START_TEST(cancelled_child_fails_its_gather)
 {
-    run_in_all_orders(gather_one_cancelled_main);
+    run_in_all_orders(gather_one_cancelled_main, NULL);
 }
 END_TEST
 
@@ -380,7 +364,7 @@ gather_twice_main(void *arg)
 /* G10: it runs once, and stands in the results as often as in the array. */
 START_TEST(same_future_may_be_gathered_twice)
 {
-    run_in_all_orders(gather_twice_main);
+    run_in_all_orders(gather_twice_main, NULL);
 }
 END_TEST
 
@@ -401,7 +385,7 @@ gather_twice_failing_main(void *arg)
 
 START_TEST(same_future_may_fail_or_be_cancelled_twice)
 {
-    run_in_all_orders(gather_twice_failing_main);
+    run_in_all_orders(gather_twice_failing_main, NULL);
 }
 END_TEST
 
@@ -450,7 +434,7 @@ gather_null_main(void *arg)
 /* G12: a task that could not be created is a failed one, and leaves nothing running. */
 START_TEST(null_in_a_gather_is_a_failed_task)
 {
-    run_in_all_orders(gather_null_main);
+    run_in_all_orders(gather_null_main, NULL);
 }
 END_TEST
 
@@ -473,7 +457,7 @@ gather_plain_main(void *arg)
 
 START_TEST(gather_cancels_plain_futures_too)
 {
-    run_in_all_orders(gather_plain_main);
+    run_in_all_orders(gather_plain_main, NULL);
 }
 END_TEST
 
@@ -524,7 +508,7 @@ gather_all_main(void *arg)
 /* G4, G6: each error in its place, a child's own cancellation among them. */
 START_TEST(gather_all_waits_for_all_and_gives_each_its_error)
 {
-    run_in_all_orders(gather_all_main);
+    run_in_all_orders(gather_all_main, NULL);
 }
 END_TEST
 
@@ -585,7 +569,7 @@ gather_in_cancelled_main(void *arg)
 
 START_TEST(gather_inside_a_cancelled_scope_completes)
 {
-    run_in_all_orders(gather_in_cancelled_main);
+    run_in_all_orders(gather_in_cancelled_main, NULL);
 }
 END_TEST
 
@@ -619,7 +603,7 @@ gather_tree_main(void *arg)
 
 START_TEST(deadline_reaches_gathers_inside_gathers)
 {
-    run_in_all_orders(gather_tree_main);
+    run_in_all_orders(gather_tree_main, NULL);
 }
 END_TEST
 
@@ -648,7 +632,7 @@ shielded_gather_main(void *arg)
 /* H5: a cancelled await leaves the gather and its children alone. */
 START_TEST(gather_goes_on_when_who_awaits_it_is_cancelled)
 {
-    run_in_all_orders(shielded_gather_main);
+    run_in_all_orders(shielded_gather_main, NULL);
 }
 END_TEST
 
@@ -677,7 +661,7 @@ gather_of_awaits_main(void *arg)
 /* H6: those that await are cancelled, not what they await. */
 START_TEST(cancelled_gather_stops_at_those_who_only_await)
 {
-    run_in_all_orders(gather_of_awaits_main);
+    run_in_all_orders(gather_of_awaits_main, NULL);
 }
 END_TEST
 
@@ -812,7 +796,7 @@ any_main(void *arg)
 /* W2: as soon as one is done, and whatever with. */
 START_TEST(wait_any_gives_the_index_of_the_first)
 {
-    run_in_all_orders(any_main);
+    run_in_all_orders(any_main, NULL);
 }
 END_TEST
 
@@ -869,7 +853,7 @@ any_first_in_time_main(void *arg)
 /* All three are done before the one who waits runs again. */
 START_TEST(wait_any_gives_the_first_in_time)
 {
-    run_in_all_orders(any_first_in_time_main);
+    run_in_all_orders(any_first_in_time_main, NULL);
 }
 END_TEST
 
@@ -925,7 +909,7 @@ timeout_main(void *arg)
 /* W1, W5: who runs out of time cancels nothing, and may wait on. */
 START_TEST(wait_that_times_out_cancels_nothing)
 {
-    run_in_all_orders(timeout_main);
+    run_in_all_orders(timeout_main, NULL);
 }
 END_TEST
 
@@ -984,7 +968,7 @@ same_moment_main(void *arg)
 /* W6, O19: the result was there first, though by less than any clock shows. */
 START_TEST(result_at_the_moment_of_the_deadline_counts)
 {
-    run_in_all_orders(same_moment_main);
+    run_in_all_orders(same_moment_main, NULL);
 }
 END_TEST
 
@@ -1034,7 +1018,7 @@ unused_timeout_main(void *arg)
 /* A3, O19: and so nothing fires late. */
 START_TEST(timeout_not_needed_leaves_no_timer)
 {
-    run_in_all_orders(unused_timeout_main);
+    run_in_all_orders(unused_timeout_main, NULL);
 }
 END_TEST
 
@@ -1061,7 +1045,7 @@ duplicates_main(void *arg)
 /* W7: three times the same one are not three that are done. */
 START_TEST(duplicates_count_once)
 {
-    run_in_all_orders(duplicates_main);
+    run_in_all_orders(duplicates_main, NULL);
 }
 END_TEST
 
@@ -1083,7 +1067,7 @@ wait_all_main(void *arg)
 /* W1: a failure is an end like any other, and so is NULL. */
 START_TEST(wait_all_waits_for_all)
 {
-    run_in_all_orders(wait_all_main);
+    run_in_all_orders(wait_all_main, NULL);
 }
 END_TEST
 
@@ -1149,7 +1133,7 @@ as_completed_in_time_main(void *arg)
 /* A2: what had ended is delivered, and what is left goes on. */
 START_TEST(as_completed_stops_at_its_deadline)
 {
-    run_in_all_orders(as_completed_in_time_main);
+    run_in_all_orders(as_completed_in_time_main, NULL);
 }
 END_TEST
 
@@ -1183,7 +1167,7 @@ as_completed_twice_main(void *arg)
 /* A6: one who takes all entries of what is done out of the array meets it once. */
 START_TEST(as_completed_delivers_duplicates_once)
 {
-    run_in_all_orders(as_completed_twice_main);
+    run_in_all_orders(as_completed_twice_main, NULL);
 }
 END_TEST
 
@@ -1207,7 +1191,7 @@ wait_for_main(void *arg)
 /* O19: a child that was cancelled, but not by the deadline, did not time out. */
 START_TEST(wait_for_gives_what_came_in_time)
 {
-    run_in_all_orders(wait_for_main);
+    run_in_all_orders(wait_for_main, NULL);
 }
 END_TEST
 
@@ -1233,7 +1217,7 @@ wait_for_expired_main(void *arg)
 
 START_TEST(wait_for_cancels_at_its_deadline)
 {
-    run_in_all_orders(wait_for_expired_main);
+    run_in_all_orders(wait_for_expired_main, NULL);
 }
 END_TEST
 
@@ -1257,7 +1241,7 @@ wait_for_late_main(void *arg)
  * timeout. */
 START_TEST(wait_for_gives_what_a_cancelled_child_ended_with)
 {
-    run_in_all_orders(wait_for_late_main);
+    run_in_all_orders(wait_for_late_main, NULL);
 }
 END_TEST
 
@@ -1299,7 +1283,7 @@ wait_for_no_time_main(void *arg)
 /* O13: a done one gives its value; one that has not started never does. */
 START_TEST(wait_for_no_time_starts_nothing)
 {
-    run_in_all_orders(wait_for_no_time_main);
+    run_in_all_orders(wait_for_no_time_main, NULL);
 }
 END_TEST
 
@@ -1341,7 +1325,7 @@ wait_for_cancelled_main(void *arg)
 /* O18: with a timeout and without. */
 START_TEST(cancelled_wait_for_cancels_its_child)
 {
-    run_in_all_orders(wait_for_cancelled_main);
+    run_in_all_orders(wait_for_cancelled_main, NULL);
 }
 END_TEST
 
@@ -1377,7 +1361,7 @@ wait_for_cancelled_then_late_main(void *arg)
  * does not count. */
 START_TEST(deadline_after_the_cancellation_is_no_timeout)
 {
-    run_in_all_orders(wait_for_cancelled_then_late_main);
+    run_in_all_orders(wait_for_cancelled_then_late_main, NULL);
 }
 END_TEST
 
@@ -1712,7 +1696,7 @@ ancestor_main(void *arg)
 
 START_TEST(waiting_for_an_ancestor_is_refused)
 {
-    run_in_all_orders(ancestor_main);
+    run_in_all_orders(ancestor_main, NULL);
 }
 END_TEST
 
@@ -1731,7 +1715,7 @@ idle_ancestor_main(void *arg)
 /* It does not wait for its children yet, but will have to at its end. */
 START_TEST(waiting_for_an_ancestor_that_waits_for_nothing_is_refused)
 {
-    run_in_all_orders(idle_ancestor_main);
+    run_in_all_orders(idle_ancestor_main, NULL);
 }
 END_TEST
 
@@ -1765,7 +1749,7 @@ detached_main(void *arg)
 
 START_TEST(detached_task_may_wait_for_who_created_it)
 {
-    run_in_all_orders(detached_main);
+    run_in_all_orders(detached_main, NULL);
 }
 END_TEST
 
@@ -1787,7 +1771,7 @@ diamond_main(void *arg)
 
 START_TEST(several_ways_to_one_task_are_no_cycle)
 {
-    run_in_all_orders(diamond_main);
+    run_in_all_orders(diamond_main, NULL);
 }
 END_TEST
 
@@ -1821,7 +1805,7 @@ gather_with_self_main(void *arg)
 
 START_TEST(refused_gather_cancels_nothing_and_leaves_the_results)
 {
-    run_in_all_orders(gather_with_self_main);
+    run_in_all_orders(gather_with_self_main, NULL);
 }
 END_TEST
 
