@@ -6,7 +6,10 @@
  */
 
 #include <uco/common.h>
+#include <uco/generator.h>
+#include <uco/group.h>
 #include <uco/io.h>
+#include <uco/local.h>
 #include <uco/loop.h>
 #include <uco/scope.h>
 #include <uco/stats.h>

@@ -11,9 +11,6 @@
  * 2. With the kernel is spoken at least every POLL_INTERVAL while there is always something ready:
  *    home gets its turn after `span` switches, looks at the clock, and `span` shrinks when those
  *    took longer.
- * 3. A loop that was made before a fork() is dead in the child: its fds are closed there (an epoll
- *    set is shared: the child's registrations would show up in the parent), and each call answers
- *    -ESTALE.
  */
 
 #include "core/loop.h"
@@ -40,51 +37,15 @@
 #define POLL_RETRY UCO__MILLISECOND /* after the kernel could not even be asked */
 
 __thread struct uco_loop *uco__running __attribute__((tls_model("initial-exec")));
-unsigned uco__forks;
 
-/* --- fork() --- */
-
-static pthread_mutex_t all_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct uco__list all_loops = {&all_loops, &all_loops};
-static uint32_t all_count;       /* loops made so far, in this process and its parents */
-static uint32_t all_count_stale; /* of them, those made by parents */
-
-static void
-fork_prepare(void)
-{
-    pthread_mutex_lock(&all_mutex);
-}
-
-static void
-fork_parent(void)
-{
-    pthread_mutex_unlock(&all_mutex);
-}
-
-static void
-fork_child(void)
-{
-    UCO__LIST_EACH(link, &all_loops) {
-        struct uco_loop *loop = UCO__CONTAINER(link, struct uco_loop, all_link);
-
-        loop->poller.backend->close(&loop->poller);
-        uco__close(loop->inbox.doorbell);
-        atomic_store(&loop->inbox.closed, true); /* the number may soon be a stranger's */
-    }
-    uco__list_init(&all_loops);
-    uco__forks++;
-    all_count_stale = all_count;
-    pthread_mutex_unlock(&all_mutex);
-}
+/* --- beginning and end --- */
 
 static void
 process_setup(void)
 {
     uco__context_setup();
-    pthread_atfork(fork_prepare, fork_parent, fork_child);
+    uco__loops_setup();
 }
-
-/* --- beginning and end --- */
 
 static int
 options_fill(uco_loop_options *filled, const uco_loop_options *options)
@@ -169,10 +130,7 @@ uco__loop_init(struct uco_loop *loop, const uco_loop_options *options,
     uco__timers_init(&loop->timers, loop->options.clock == UCO_CLOCK_REAL ? uco__clock_real() : 0);
     uco__list_init(&loop->settlers);
     uco__list_init(&loop->resources);
-    pthread_mutex_lock(&all_mutex);
-    uco__list_push_back(&all_loops, &loop->all_link);
-    loop->number = ++all_count;
-    pthread_mutex_unlock(&all_mutex);
+    uco__loops_add(loop);
     return 0;
 }
 
@@ -189,9 +147,7 @@ uco__loop_done(struct uco_loop *loop)
         node->run(node);
     uco__loop_drop(loop);
     atomic_store(&loop->closed, true);
-    pthread_mutex_lock(&all_mutex);
-    uco__list_remove(&loop->all_link);
-    pthread_mutex_unlock(&all_mutex);
+    uco__loops_remove(loop);
     uco__timers_done(&loop->timers);
     uco__poller_done(&loop->poller);
     uco__inbox_done(&loop->inbox);
@@ -266,46 +222,6 @@ uco__loop_current(int *error)
         return loop;
     *error = loop != NULL ? -ESTALE : -EPERM;
     return NULL;
-}
-
-/* NULL when there is none, or it has closed. With all_mutex. */
-static struct uco_loop *
-loop_find(uint32_t number)
-{
-    UCO__LIST_EACH(link, &all_loops) {
-        struct uco_loop *loop = UCO__CONTAINER(link, struct uco_loop, all_link);
-
-        if (loop->number == number)
-            return loop;
-    }
-    return NULL;
-}
-
-bool
-uco__loop_is_open(uint32_t number)
-{
-    bool open;
-
-    pthread_mutex_lock(&all_mutex);
-    open = loop_find(number) != NULL;
-    pthread_mutex_unlock(&all_mutex);
-    return open;
-}
-
-int
-uco__loop_check_idle(uint32_t number)
-{
-    const struct uco_loop *loop;
-    int r = 0;
-
-    pthread_mutex_lock(&all_mutex);
-    loop = loop_find(number);
-    if (number <= all_count_stale)
-        r = -ESTALE;
-    else if (loop != NULL && atomic_load(&loop->runner) != NULL)
-        r = -EPERM;
-    pthread_mutex_unlock(&all_mutex);
-    return r;
 }
 
 int

@@ -138,6 +138,10 @@ uco__loop_stale(const struct uco_loop *loop)
 /* May the calling thread use the loop? 0, -EINVAL (NULL), -ESTALE, -ESHUTDOWN (closed), -EPERM
  * (another thread's). */
 UCO__EXPORT int uco__loop_check(const struct uco_loop *loop);
+/* The list of all loops (core/loops.c). */
+void uco__loops_setup(void);
+void uco__loops_add(struct uco_loop *loop);
+void uco__loops_remove(struct uco_loop *loop);
 /* Outside any running loop: may the calling thread use what is bound to the loop of this number? 0
  * when nobody runs that loop, or it has closed; -EPERM, -ESTALE. */
 int uco__loop_check_idle(uint32_t number);

@@ -73,6 +73,33 @@ uco__sanitizer_done(struct uco__sanitizer *s)
 #endif
 }
 
+/* Memory of ours that nobody may touch, until it is shown again. */
+static inline void
+uco__sanitizer_hide(const void *memory, size_t size)
+{
+    (void) memory;
+    (void) size;
+#if UCO__ASAN
+    __asan_poison_memory_region(memory, size);
+#endif
+#ifdef UCO_VALGRIND
+    VALGRIND_MAKE_MEM_NOACCESS(memory, size);
+#endif
+}
+
+static inline void
+uco__sanitizer_show(const void *memory, size_t size)
+{
+    (void) memory;
+    (void) size;
+#if UCO__ASAN
+    __asan_unpoison_memory_region(memory, size);
+#endif
+#ifdef UCO_VALGRIND
+    VALGRIND_MAKE_MEM_DEFINED(memory, size);
+#endif
+}
+
 #if UCO__ASAN
 /* The stack that the last switch of this thread left. */
 extern __thread struct uco__sanitizer *uco__sanitizer_left;

@@ -330,6 +330,13 @@ uco__wait_init(struct uco__wait *wait, const char *what,
     };
 }
 
+enum uco__abort
+uco__wait_abort_plain(struct uco__wait *wait)
+{
+    (void) wait;
+    return UCO__UNLINKED;
+}
+
 intptr_t
 uco__park(struct uco__wait *wait)
 {

@@ -52,6 +52,8 @@ void uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed);
 /* A new wait of the current fiber. */
 UCO__EXPORT void uco__wait_init(struct uco__wait *wait, const char *what,
                                 enum uco__abort (*abort)(struct uco__wait *wait));
+/* An `abort` for waits that nobody has to be told of. */
+UCO__EXPORT enum uco__abort uco__wait_abort_plain(struct uco__wait *wait);
 /* Suspends the current fiber until the wait is woken; its result. At once when it has been already.
  */
 UCO__EXPORT intptr_t uco__park(struct uco__wait *wait);

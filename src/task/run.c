@@ -13,6 +13,8 @@
 #include "base/system.h"
 #include "core/report.h"
 #include "task/deadlock.h"
+#include "task/generator.h"
+#include "task/group.h"
 #include "task/pool.h"
 #include "task/runtime.h"
 #include "task/task.h"
@@ -91,6 +93,7 @@ runtime_signalled(struct uco_loop *loop)
 static void
 runtime_free(struct uco_loop *loop)
 {
+    uco__task_blocks_done(&uco__runtime_of(loop)->blocks);
     uco__free(uco__runtime_of(loop));
 }
 
@@ -135,6 +138,8 @@ uco__loop_new(const uco_loop_options *options, int *error)
         return NULL;
     }
     uco__list_init(&runtime->roots);
+    uco__list_init(&runtime->left_groups);
+    uco__list_init(&runtime->left_generators);
     /* The first slots are there from the start: a scope can then be opened when memory has run out.
      */
     if (!uco__scope_slots_grow(&runtime->scopes)) {
@@ -397,6 +402,8 @@ uco_loop_close(uco_loop *loop)
         runtime->pool = NULL;
         uco__loop_done(loop);
         uco__scope_slots_done(&runtime->scopes);
+        uco__groups_done(runtime);
+        uco__generators_done(runtime);
     }
     uco__loop_leave(loop, outer);
     return 0;

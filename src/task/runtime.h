@@ -5,6 +5,7 @@
 /* What a loop is made of, all in all: core/'s machine, and what tasks add to it. */
 
 #include "core/loop.h"
+#include "task/blocks.h"
 #include "task/scope.h"
 
 struct uco__pool;
@@ -12,12 +13,16 @@ struct uco__pool;
 struct uco__runtime {
     struct uco_loop loop;   /* first: this is what users hold */
     struct uco__list roots; /* the tasks that belong to the loop */
+    struct uco__task_blocks blocks;
     struct uco__scope_slots scopes;
+    struct uco__list left_groups; /* whose owners have ended; freed with the loop */
+    struct uco__list left_generators;
     struct uco__pool *pool; /* of threads; NULL until it is needed */
     struct uco__task *main; /* of uco_run() */
     uint64_t tasks;         /* that have not ended */
     uint64_t tasks_created;
-    uint64_t searches; /* for cycles of waits */
+    uint64_t searches;      /* for cycles of waits */
+    uint64_t select_random; /* the state of uco_select()'s choice */
     bool deadlocked;
     bool orphaned; /* its last handle was dropped while it was open */
     bool draining; /* closing: new root tasks are cancelled at once */

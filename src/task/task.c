@@ -16,6 +16,8 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "task/group.h"
+#include "task/local.h"
 #include "task/runtime.h"
 
 #include <string.h>
@@ -24,22 +26,32 @@ static atomic_uint_fast64_t task_ids;
 
 /* --- the end of a task --- */
 
+void
+uco__task_check_children(struct uco__task *task)
+{
+    if (task->child_wait != NULL && uco__list_empty(&task->children))
+        uco__wake(task->child_wait, 0);
+}
+
 /* Publishes the result. The task may be gone when this returns. */
 static void
 task_end(struct uco__task *task, intptr_t result)
 {
     struct uco__runtime *runtime = uco__runtime_of(task->future.loop);
 
+    if (UCO__UNLIKELY(task->locals != NULL))
+        uco__locals_drop(task);
     task->phase = UCO__TASK_ENDED;
     task->fiber.state = UCO__FIBER_ENDED;
     uco__list_remove(&task->sibling);
-    if (task->parent != NULL && task->parent->child_wait != NULL &&
-        uco__list_empty(&task->parent->children))
-        uco__wake(task->parent->child_wait, 0);
+    if (task->parent != NULL)
+        uco__task_check_children(task->parent);
     runtime->tasks--;
     if (runtime->draining && runtime->tasks == 0)
         runtime->loop.until_done = true;
     uco__future_resolve(&task->future, result);
+    if (task->group != NULL)
+        uco__group_member_ended(task);
     uco_unref(&task->future);
 }
 
@@ -116,6 +128,23 @@ task_end_children(struct uco__task *task)
     uco__timer_stop(loop, &reminder.timer);
 }
 
+/* The body has returned: what it holds and has left open is seen to. */
+static void
+task_body_ended(struct uco__task *task)
+{
+    struct uco__list *link;
+
+    task->holds = 0;
+    uco__scope_close_all(task);
+    while ((link = uco__list_pop_front(&task->endings)) != NULL) {
+        struct uco__ending *ending = UCO__CONTAINER(link, struct uco__ending, link);
+
+        ending->run(ending, task);
+    }
+    if (!uco__list_empty(&task->children))
+        task_end_children(task);
+}
+
 static intptr_t
 task_result(struct uco__task *task, intptr_t result)
 {
@@ -136,15 +165,14 @@ task_body(struct uco__fiber *fiber)
     intptr_t result;
 
     task->phase = UCO__TASK_RUNNING;
+    task->holds = task->id;
     result = task->fn(task->arg);
     if (UCO__UNLIKELY(uco__loop_stale(loop)))
         uco__panic(
             "a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
     uco__scheduler_step_end(loop, fiber);
     result = task_result(task, result);
-    uco__scope_close_all(task);
-    if (!uco__list_empty(&task->children))
-        task_end_children(task);
+    task_body_ended(task);
     task_end(task, result);
 }
 
@@ -195,44 +223,38 @@ task_cancel_run(struct uco__ready *node)
     uco_unref(&task->future);
 }
 
-/* "Task-<id>". By hand: snprintf() would be a third of a task's whole cost. */
-static void
-task_default_name(struct uco__task *task)
-{
-    static const char prefix[] = "Task-";
-    char digits[20];
-    size_t count = 0;
-    char *end = task->short_name;
-
-    for (uint64_t rest = task->id; rest != 0; rest /= 10)
-        digits[count++] = (char) ('0' + rest % 10);
-    end = mempcpy(end, prefix, sizeof prefix - 1);
-    while (count > 0)
-        *end++ = digits[--count];
-    *end = '\0';
-}
-
-/* The name is made at once: it must be there for a report when there is no memory. */
 static bool
 task_set_name(struct uco__task *task, const char *name)
 {
-    task->name = task->short_name;
-    if (name == NULL) {
-        task_default_name(task);
-        return true;
-    }
-    if (strlen(name) < sizeof task->short_name) {
-        strcpy(task->short_name, name);
-        return true;
-    }
-    task->name = uco__string_copy(name);
-    return task->name != NULL;
+    char *copy = task->short_name;
+
+    if (name == NULL)
+        return true; /* most are never asked for it */
+    if (strlen(name) < sizeof task->short_name)
+        strcpy(copy, name);
+    else
+        copy = uco__string_copy(name);
+    atomic_init(&task->name, copy);
+    return copy != NULL;
+}
+
+int
+uco__task_check_new(const uco_task_options *options, uco_fn *fn, const char *who)
+{
+    if (fn == NULL)
+        return uco__misuse(-EINVAL, "%s: the function is NULL", who);
+    if (options != NULL && options->stack_size != 0 &&
+        uco__stack_size_round(options->stack_size) == 0)
+        return uco__misuse(-EINVAL, "%s: the stack size is out of range", who);
+    return 0;
 }
 
 struct uco__task *
 uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg,
               int *error)
 {
+    struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
+    bool here = uco__loop_is_here(loop);
     struct uco__task *task;
     size_t stack_size = 0;
 
@@ -243,12 +265,13 @@ uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn
             return NULL;
     }
     *error = -ENOMEM;
-    task = uco__allocate(sizeof *task);
+    task = uco__task_blocks_take(blocks, here);
     if (task == NULL)
         return NULL;
+    memset(task, 0, offsetof(struct uco__task, holds));
     task->id = atomic_fetch_add_explicit(&task_ids, 1, memory_order_relaxed) + 1;
     if (!task_set_name(task, options != NULL ? options->name : NULL)) {
-        uco__free(task);
+        uco__task_blocks_give(blocks, task, here);
         return NULL;
     }
     uco__future_init(&task->future, UCO__FUTURE_TASK, loop);
@@ -260,6 +283,7 @@ uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn
     task->cancellation.run = task_cancel_run;
     uco__list_init(&task->sibling);
     uco__list_init(&task->children);
+    uco__list_init(&task->endings);
     uco__scope_init_root(&task->root, task);
     return task;
 }
@@ -304,18 +328,28 @@ uco__task_adopt(struct uco__task *task, struct uco__task *parent)
         uco__task_cancel(&task->future);
 }
 
+void
+uco__task_begin(struct uco__task *task, struct uco__task *parent, bool eager)
+{
+    struct uco_loop *loop = task->future.loop;
+
+    if (!eager || uco__runtime_of(loop)->draining || loop->scheduler.detours > 0)
+        uco__task_adopt(task, parent);
+    else if (task_join_tree(task, parent))
+        uco__scheduler_start_eager(loop, &task->fiber);
+}
+
 static uco_task *
 task_create(const char *file, int line, const uco_task_options *options, uco_fn *fn, void *arg)
 {
     struct uco_loop *loop;
-    struct uco__fiber *parent;
+    struct uco__fiber *fiber;
     struct uco__task *task;
-    int error;
+    struct uco__task *parent = NULL;
+    int error = uco__task_check_new(options, fn, "uco_create_task");
 
-    if (fn == NULL || (options != NULL && options->stack_size != 0 &&
-                       uco__stack_size_round(options->stack_size) == 0))
-        return uco__error_null(uco__misuse(
-            -EINVAL, "uco_create_task: the function is NULL, or the stack size out of range"));
+    if (error < 0)
+        return uco__error_null(error);
     loop = uco__loop_current(&error);
     if (loop == NULL)
         return uco__error_null(uco__misuse(error, "uco_create_task: outside a running loop"));
@@ -326,14 +360,12 @@ task_create(const char *file, int line, const uco_task_options *options, uco_fn 
         return uco__error_null(error);
     task->file = file;
     task->line = line;
-    parent = loop->scheduler.current;
-    if (options != NULL && options->eager && !uco__runtime_of(loop)->draining &&
-        loop->scheduler.detours == 0) {
-        if (task_join_tree(task, parent != NULL ? uco__task_of_fiber(parent) : NULL))
-            uco__scheduler_start_eager(loop, &task->fiber);
-    } else {
-        uco__task_adopt(task, parent != NULL ? uco__task_of_fiber(parent) : NULL);
+    fiber = loop->scheduler.current;
+    if (fiber != NULL) {
+        parent = uco__task_of_fiber(fiber);
+        uco__locals_inherit(task, parent);
     }
+    uco__task_begin(task, parent, options != NULL && options->eager);
     return &task->future;
 }
 
@@ -357,11 +389,14 @@ uco_task *(uco_create_task_with) (const uco_task_options *options, uco_fn *fn, v
 static void
 task_free_now(struct uco__task *task)
 {
-    if (task->name != task->short_name)
-        uco__free(task->name);
+    struct uco_loop *loop = task->future.loop;
+    char *name = atomic_load_explicit(&task->name, memory_order_relaxed);
+
+    if (name != task->short_name)
+        uco__free(name);
     uco__free(task->http_error);
-    uco__future_done(&task->future);
-    uco__free(task);
+    uco__task_blocks_give(&uco__runtime_of(loop)->blocks, task, uco__loop_is_here(loop));
+    uco__loop_release(loop);
 }
 
 static void
@@ -371,8 +406,8 @@ task_report_unread(struct uco__task *task)
 
     uco__report(task->future.loop, &task->future,
                 "task '%s' (created at %s:%d) failed with %jd (%s), and nobody read its result",
-                task->name, task->file != NULL ? task->file : "?", task->line, (intmax_t) result,
-                uco_strerror((int) result));
+                uco__task_name(task), task->file != NULL ? task->file : "?", task->line,
+                (intmax_t) result, uco_strerror((int) result));
 }
 
 static void
@@ -462,9 +497,10 @@ uco_detach(uco_task *t)
         return 0; /* the loop's already, or on its way to it */
     uco__list_remove(&task->sibling);
     uco__list_push_back(&uco__runtime_of(t->loop)->roots, &task->sibling);
-    if (task->parent->child_wait != NULL && uco__list_empty(&task->parent->children))
-        uco__wake(task->parent->child_wait, 0);
+    uco__task_check_children(task->parent);
     task->parent = NULL;
+    if (task->group != NULL)
+        uco__group_member_detached(task);
     if (uco__runtime_of(t->loop)->draining)
         uco__task_cancel(t);
     return 0;
@@ -479,10 +515,37 @@ uco_current_task(void)
     return task != NULL ? &task->future : NULL;
 }
 
-const char *
-uco__task_name(const struct uco__task *task)
+/* "Task-<id>", made when it is first asked for. By hand: it needs no memory, whatever happens. */
+static void
+task_default_name(struct uco__task *task)
 {
-    return task->name;
+    static const char prefix[] = "Task-";
+    char digits[20];
+    size_t count = 0;
+    char *end = task->short_name;
+
+    for (uint64_t rest = task->id; rest != 0; rest /= 10)
+        digits[count++] = (char) ('0' + rest % 10);
+    end = mempcpy(end, prefix, sizeof prefix - 1);
+    while (count > 0)
+        *end++ = digits[--count];
+    *end = '\0';
+    /* Release pairs with the acquire in uco__task_name(). */
+    atomic_store_explicit(&task->name, task->short_name, memory_order_release);
+}
+
+const char *
+uco__task_name(struct uco__task *task)
+{
+    const char *name = atomic_load_explicit(&task->name, memory_order_acquire);
+
+    if (name != NULL)
+        return name;
+    uco__mutex_lock(&task->future.mutex);
+    if (atomic_load_explicit(&task->name, memory_order_relaxed) == NULL)
+        task_default_name(task);
+    uco__mutex_unlock(&task->future.mutex);
+    return task->short_name;
 }
 
 const char *

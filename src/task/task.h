@@ -26,6 +26,24 @@ enum uco__task_phase {
     UCO__TASK_ENDED,
 };
 
+struct uco_group;
+struct uco__locals;
+struct uco__task;
+
+/* Who wants to know that a task's body has returned. Called once, before the task waits for its
+ * children. */
+struct uco__ending {
+    struct uco__list link; /* in the task's endings */
+    void (*run)(struct uco__ending *ending, struct uco__task *task);
+};
+
+/* The locks that a task holds. */
+struct uco__lock_owner {
+    struct uco__ending ending; /* its `run` is NULL before the first lock */
+    size_t held;
+    struct uco_lock *contended; /* of them, those that others wait for */
+};
+
 struct uco__task {
     struct uco_future future; /* first: a task is a future */
     struct uco__fiber fiber;
@@ -52,7 +70,17 @@ struct uco__task {
     const char *file; /* where it was created; may be NULL */
     int line;
     void *http_error; /* http/'s note on this task's last request, a uco__allocate()d block */
-    char *name;       /* short_name, or allocated */
+    struct uco__locals *locals;   /* NULL: none */
+    struct uco_group *group;     /* that it is a member of */
+    struct uco__list member;      /* in the group's members */
+    struct uco__list endings;     /* struct uco__ending */
+    struct uco__lock_owner locks; /* sync/'s */
+    struct uco__task *next_free;  /* of a free block */
+    _Atomic(char *) name;         /* short_name, or allocated; NULL: made when it is asked for */
+
+    /* From here on not zeroed for a new task. */
+    uint64_t holds; /* the task's id while its body runs, and so may hold locks; else 0 */
+    bool foreign;   /* the block is another thread's to use again */
     char short_name[UCO__TASK_NAME_INLINE];
 };
 
@@ -77,6 +105,8 @@ int uco__checkpoint_completing(struct uco__task **task);
  * -ECANCELED. */
 UCO__EXPORT intptr_t uco__task_park(struct uco__task *task, struct uco__wait *wait);
 
+/* Its children have ended, or left it: wakes it if it waits for that. */
+void uco__task_check_children(struct uco__task *task);
 /* Any thread. 0. */
 int uco__task_cancel(struct uco_future *future);
 void uco__task_free(struct uco_future *future);
@@ -91,8 +121,12 @@ struct uco__task *uco__task_new(struct uco_loop *loop, const uco_task_options *o
                                 void *arg, int *error);
 /* Loop's thread: joins the tree and starts. */
 void uco__task_adopt(struct uco__task *task, struct uco__task *parent);
+/* Loop's thread: the same, at once if the options say so and it can be. */
+void uco__task_begin(struct uco__task *task, struct uco__task *parent, bool eager);
+/* What is wrong with a new task's options or body: 0, or -EINVAL with the message given. */
+int uco__task_check_new(const uco_task_options *options, uco_fn *fn, const char *who);
 
-UCO__EXPORT const char *uco__task_name(const struct uco__task *task);
+UCO__EXPORT const char *uco__task_name(struct uco__task *task);
 
 static inline struct uco__task *
 uco__task_of_fiber(const struct uco__fiber *fiber)

@@ -210,14 +210,6 @@ many_remind(struct uco__timer *timer)
     uco__wake(&UCO__CONTAINER(timer, struct many, reminder)->wait, UCO__REMINDED);
 }
 
-/* The nodes stay as they are: whoever is interrupted deals with them. */
-static enum uco__abort
-many_abort(struct uco__wait *wait)
-{
-    (void) wait;
-    return UCO__UNLINKED;
-}
-
 /* Begins to wait; what is done already counts at once, in order. 0 or -ENOMEM. */
 static int
 many_begin(struct many *many, struct uco__task *task, uco_future *fs[], size_t n, bool blocks)
@@ -282,11 +274,12 @@ many_end(struct many *many)
         uco__free(many->nodes);
 }
 
-/* One suspension: 0, or UCO__INTERRUPTED. */
+/* One suspension: 0, or UCO__INTERRUPTED. The nodes stay as they are: whoever is interrupted deals
+ * with them. */
 static intptr_t
 many_park(struct many *many, bool interruptible)
 {
-    uco__wait_init(&many->wait, "several futures", interruptible ? many_abort : NULL);
+    uco__wait_init(&many->wait, "several futures", interruptible ? uco__wait_abort_plain : NULL);
     return uco__task_park(many->task, &many->wait);
 }
 
