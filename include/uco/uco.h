@@ -11,8 +11,10 @@
 #include <uco/io.h>
 #include <uco/local.h>
 #include <uco/loop.h>
+#include <uco/queue.h>
 #include <uco/scope.h>
 #include <uco/stats.h>
+#include <uco/sync.h>
 #include <uco/task.h>
 #include <uco/thread.h>
 #include <uco/wait.h>

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Conditions.
+ *
+ * 1. A waiter is in the condition's list until it is notified or cancelled; from then on it only
+ *    waits for the lock, and nothing interrupts that.
+ *
+ * Whoever notifies moves the waiter over to its lock, and so wakes nobody who would have to wait for
+ * the lock at once. A waiter that was notified has the notification: a cancellation that comes while
+ * it waits for the lock is its next call's.
+ */
+
+#include "core/report.h"
+#include "sync/lock.h"
+
+#include <errno.h>
+
+static enum uco__abort
+condition_abort(struct uco__wait *wait)
+{
+    uco__waiters_remove(UCO__CONTAINER(wait, struct uco__sync_waiter, wait));
+    return UCO__UNLINKED;
+}
+
+/* Waits without being interrupted until the task has the lock again: 0 or -EOWNERDEAD. */
+static int
+condition_reacquire(struct uco__task *task, uco_lock *l)
+{
+    struct uco__lock_waiter self = {.task = task, .lock = l};
+
+    uco__wait_init(&self.waiter.wait, "a condition's lock", NULL);
+    uco__lock_request(&self);
+    return (int) uco__task_park(task, &self.waiter.wait);
+}
+
+/* The caller may wait, and holds the lock. */
+static int
+condition_wait(struct uco__task *task, uco_condition *c, uco_lock *l)
+{
+    struct uco__lock_waiter self = {.task = task, .lock = l};
+    intptr_t r = uco__task_checkpoint_suspending(task);
+    int owner;
+
+    if (r < 0)
+        return (int) r;
+    uco__wait_init(&self.waiter.wait, "a condition", condition_abort);
+    uco__waiters_push(&c->waiters, &self.waiter);
+    uco__lock_hand_on(l);
+    r = uco__task_park(task, &self.waiter.wait);
+    if (r != UCO__INTERRUPTED)
+        return (int) r;
+    owner = condition_reacquire(task, l);
+    return owner < 0 ? owner : -ECANCELED;
+}
+
+static int
+condition_begin(uco_condition *c, uco_lock *l, struct uco__task **task)
+{
+    int r = uco__sync_enter(c != NULL && l != NULL ? &c->loop : NULL, task);
+
+    if (r == 0)
+        r = uco__sync_bind(&l->loop);
+    if (r < 0)
+        return r;
+    if (!uco__lock_is_mine(l, *task))
+        return uco__misuse(-EPERM, "uco_condition_wait: task '%s' does not hold the lock",
+                           uco__task_name(*task));
+    return 0;
+}
+
+int
+uco_condition_wait(uco_condition *c, uco_lock *l)
+{
+    struct uco__task *task;
+    int r = condition_begin(c, l, &task);
+
+    return r < 0 ? r : condition_wait(task, c, l);
+}
+
+int
+uco_condition_wait_for(uco_condition *c, uco_lock *l, bool (*predicate)(void *arg), void *arg)
+{
+    struct uco__task *task;
+    int r = condition_begin(c, l, &task);
+
+    if (r < 0)
+        return r;
+    if (predicate == NULL)
+        return uco__misuse(-EINVAL, "uco_condition_wait_for: the predicate is NULL");
+    r = uco__task_checkpoint(task);
+    while (r == 0 && !predicate(arg))
+        r = condition_wait(task, c, l);
+    return r;
+}
+
+int
+uco_condition_notify(uco_condition *c, size_t n)
+{
+    int r;
+
+    if (c == NULL)
+        return uco__misuse(-EINVAL, "uco_condition_notify: the condition is NULL");
+    r = uco__sync_bind(&c->loop);
+    if (r < 0)
+        return r;
+    for (; n > 0 && !uco__waiters_empty(&c->waiters); n--)
+        uco__lock_request(
+            UCO__CONTAINER(uco__waiters_pop(&c->waiters), struct uco__lock_waiter, waiter));
+    return 0;
+}
+
+int
+uco_condition_notify_all(uco_condition *c)
+{
+    return uco_condition_notify(c, SIZE_MAX);
+}

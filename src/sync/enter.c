@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What all primitives share: whose they are, and the plain wait in a list. */
+
+#include "sync/enter.h"
+
+#include "core/report.h"
+
+#include <errno.h>
+
+int
+uco__sync_bind_slow(uint32_t *number)
+{
+    int error;
+    const struct uco_loop *loop = uco__loop_current(&error);
+
+    if (loop == NULL) {
+        if (error == -EPERM)
+            error = *number != 0 ? uco__loop_check_idle(*number) : 0;
+        return error < 0 ? uco__misuse(error, "a primitive was used outside its loop's thread") : 0;
+    }
+    if (*number == 0)
+        *number = loop->number;
+    return *number == loop->number
+               ? 0
+               : uco__misuse(-EPERM, "a primitive was used that belongs to another loop");
+}
+
+int
+uco__sync_enter(uint32_t *number, struct uco__task **task)
+{
+    int error;
+
+    *task = uco__task_current(&error);
+    if (UCO__UNLIKELY(*task == NULL))
+        return uco__misuse(error, "a suspending function was called outside a coroutine");
+    if (UCO__UNLIKELY(number == NULL))
+        return uco__misuse(-EINVAL, "a suspending function was called with NULL");
+    return uco__sync_bind(number);
+}
+
+static enum uco__abort
+sync_abort(struct uco__wait *wait)
+{
+    uco__waiters_remove(UCO__CONTAINER(wait, struct uco__sync_waiter, wait));
+    return UCO__UNLINKED;
+}
+
+intptr_t
+uco__sync_wait(struct uco__task *task, struct uco_waiters *list, const char *what)
+{
+    struct uco__sync_waiter waiter;
+    intptr_t r;
+
+    uco__wait_init(&waiter.wait, what, sync_abort);
+    uco__waiters_push(list, &waiter);
+    r = uco__task_park(task, &waiter.wait);
+    return r == UCO__INTERRUPTED ? -ECANCELED : r;
+}

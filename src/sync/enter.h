@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UCO_SYNC_ENTER_H
+#define UCO_SYNC_ENTER_H
+
+/*
+ * How each call on a primitive begins: may the caller use it here?
+ *
+ * A primitive names its loop by number, not by address, so one that outlives its loop is harmless;
+ * 0 is none yet.
+ */
+
+#include "core/loop.h"
+#include "task/task.h"
+
+#include "sync/waiters.h"
+
+int uco__sync_bind_slow(uint32_t *number);
+
+/* Calls that do not suspend: 0, -EPERM or -ESTALE. Inside a running loop, binds what is not bound
+ * yet. */
+static inline int
+uco__sync_bind(uint32_t *number)
+{
+    const struct uco_loop *loop = uco__running;
+
+    if (UCO__LIKELY(loop != NULL && *number == loop->number && !uco__loop_stale(loop)))
+        return 0;
+    return uco__sync_bind_slow(number);
+}
+
+/* Suspending calls, before anything else: the calling task and, if number is not NULL, the
+ * primitive's loop. 0, -EPERM or -ESTALE; -EINVAL when number is NULL. No cancellation point:
+ * uco__task_checkpoint() comes next. */
+int uco__sync_enter(uint32_t *number, struct uco__task **task);
+
+/* A wait of the calling task's in a list, until it is woken or cancelled: the result, or
+ * -ECANCELED. */
+intptr_t uco__sync_wait(struct uco__task *task, struct uco_waiters *list, const char *what);
+
+#endif
