@@ -16,6 +16,7 @@
 #include "core/loop.h"
 
 #include "base/error.h"
+#include "base/futex.h"
 #include "base/system.h"
 #include "core/report.h"
 
@@ -158,14 +159,14 @@ void
 uco__loop_hold(struct uco_loop *loop)
 {
     /* Relaxed: who takes a reference has one already. */
-    atomic_fetch_add_explicit(&loop->references, 1, memory_order_relaxed);
+    uco__count_add(&loop->references, 1);
 }
 
 void
 uco__loop_release(struct uco_loop *loop)
 {
     /* Everything that was done with the loop before is over for the thread that frees it. */
-    if (atomic_fetch_sub_explicit(&loop->references, 1, memory_order_acq_rel) == 1)
+    if (uco__count_drop(&loop->references, 1))
         loop->operations->free(loop);
 }
 

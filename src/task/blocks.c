@@ -5,7 +5,9 @@
  *
  * 1. A block is in use, in `free`, or in `foreign`. A free one is hidden from tools that look for
  *    wrong accesses, but for `holds`, which is 0 then and only written on the loop's thread.
- * 2. A block that another thread took goes back to `foreign`, whoever gives it back: otherwise a
+ * 2. A block holds the loop's memory. Those that the loop's thread takes and gives back, nearly all,
+ *    are counted for that by it alone, until it closes.
+ * 3. A block that another thread took goes back to `foreign`, whoever gives it back: otherwise a
  *    thread that submits and a loop that ends tasks would make ever more of them.
  *
  * They lie densely in chunks: those of neighbouring tasks share pages, and a switch from one to the
@@ -17,6 +19,7 @@
 
 #include "base/system.h"
 #include "core/sanitizer.h"
+#include "task/runtime.h"
 #include "task/task.h"
 
 #define CHUNK_BLOCKS 32
@@ -99,8 +102,6 @@ blocks_take_foreign(struct uco__task_blocks *blocks)
         task = blocks_pop(&list);
     atomic_store_explicit(&blocks->foreign, list, memory_order_relaxed);
     uco__mutex_unlock(&blocks->mutex);
-    if (task != NULL)
-        task->foreign = true;
     return task;
 }
 
@@ -116,12 +117,19 @@ blocks_fetch(struct uco__task_blocks *blocks)
 }
 
 struct uco__task *
-uco__task_blocks_take(struct uco__task_blocks *blocks, bool here)
+uco__task_blocks_take(struct uco_loop *loop, bool here)
 {
+    struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
     struct uco__task *task;
 
-    if (!here)
-        return blocks_take_foreign(blocks);
+    if (!here) {
+        task = blocks_take_foreign(blocks);
+        if (task != NULL) {
+            task->foreign = true;
+            uco__loop_hold(loop);
+        }
+        return task;
+    }
     if (blocks->free == NULL)
         blocks_fetch(blocks);
     /* A task is an allocation for whoever makes allocations fail, whether there is a block or not. */
@@ -129,15 +137,34 @@ uco__task_blocks_take(struct uco__task_blocks *blocks, bool here)
         return NULL;
     task = blocks_pop(&blocks->free);
     task->foreign = false;
+    blocks->taken++;
     return task;
 }
 
-void
-uco__task_blocks_give(struct uco__task_blocks *blocks, struct uco__task *task, bool here)
+/* Of one that the loop's thread took; whether it held the loop. */
+static bool
+block_return(struct uco__task_blocks *blocks, bool here)
 {
-    struct uco__task *list;
+    if (blocks->closed)
+        return true;
+    if (here)
+        blocks->taken--;
+    else
+        blocks->given++;
+    return false;
+}
 
-    if (here && !task->foreign) {
+void
+uco__task_blocks_give(struct uco_loop *loop, struct uco__task *task, bool here)
+{
+    struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
+    bool foreign = task->foreign;
+    struct uco__task *list;
+    bool held;
+
+    /* Only this thread can close it. */
+    if (UCO__LIKELY(here && !foreign && !blocks->closed)) {
+        blocks->taken--;
         blocks_push(&blocks->free, task);
         return;
     }
@@ -145,6 +172,20 @@ uco__task_blocks_give(struct uco__task_blocks *blocks, struct uco__task *task, b
     list = atomic_load_explicit(&blocks->foreign, memory_order_relaxed);
     blocks_push(&list, task);
     atomic_store_explicit(&blocks->foreign, list, memory_order_relaxed);
+    held = foreign || block_return(blocks, here);
+    uco__mutex_unlock(&blocks->mutex);
+    if (held)
+        uco__loop_release(loop);
+}
+
+void
+uco__task_blocks_close(struct uco_loop *loop)
+{
+    struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
+
+    uco__mutex_lock(&blocks->mutex);
+    uco__count_add(&loop->references, blocks->taken - blocks->given);
+    blocks->closed = true;
     uco__mutex_unlock(&blocks->mutex);
 }
 

@@ -25,7 +25,7 @@ uco__future_init(struct uco_future *future, enum uco__future_kind kind, struct u
     *future = (struct uco_future){.loop = loop, .kind = kind};
     atomic_init(&future->references, 1);
     uco__list_init(&future->waiters);
-    if (loop != NULL)
+    if (loop != NULL && kind != UCO__FUTURE_TASK) /* a task's block holds it */
         uco__loop_hold(loop);
 }
 
@@ -195,16 +195,14 @@ uco_ref(uco_future *f)
 {
     if (f == NULL)
         return uco__error_null(uco__misuse(-EINVAL, "uco_ref: the future is NULL"));
-    /* Relaxed: who takes a reference has one already. */
-    atomic_fetch_add_explicit(&f->references, 1, memory_order_relaxed);
+    uco__count_add(&f->references, 1);
     return f;
 }
 
 void
-uco_unref(uco_future *f)
+uco__future_drop(struct uco_future *f, unsigned references)
 {
-    /* Everything that was done with the future before is over for the thread that frees it. */
-    if (f == NULL || atomic_fetch_sub_explicit(&f->references, 1, memory_order_acq_rel) != 1)
+    if (!uco__count_drop(&f->references, references))
         return;
     switch (f->kind) {
     case UCO__FUTURE_TASK:
@@ -218,6 +216,13 @@ uco_unref(uco_future *f)
         return;
     }
     __builtin_unreachable();
+}
+
+void
+uco_unref(uco_future *f)
+{
+    if (f != NULL)
+        uco__future_drop(f, 1);
 }
 
 void

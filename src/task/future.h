@@ -39,6 +39,9 @@ void uco__future_init(struct uco_future *future, enum uco__future_kind kind, str
 /* What uco__future_init() holds. For kinds that free themselves. */
 void uco__future_done(struct uco_future *future);
 
+/* Gives several references back. */
+void uco__future_drop(struct uco_future *future, unsigned references);
+
 /* false if it was resolved before. */
 bool uco__future_resolve(struct uco_future *future, intptr_t result);
 

@@ -224,7 +224,7 @@ group_check(uco_group *g, const char *who)
 static void
 member_unref_run(struct uco__ready *node)
 {
-    uco_unref(&UCO__CONTAINER(node, struct uco__task, adoption)->future);
+    uco_unref(&uco__task_of_ready(node)->future);
 }
 
 /* The caller may look at the task until it suspends. One that has ended already is freed in the next
@@ -238,8 +238,8 @@ member_begin(struct uco_group *group, struct uco__task *task, bool eager)
         uco_unref(&task->future);
         return;
     }
-    task->adoption.run = member_unref_run;
-    uco__scheduler_call(group->loop, &task->adoption);
+    task->fiber.ready.run = member_unref_run;
+    uco__scheduler_call(group->loop, &task->fiber.ready);
 }
 
 uco_task *

@@ -404,6 +404,7 @@ uco_loop_close(uco_loop *loop)
         uco__scope_slots_done(&runtime->scopes);
         uco__groups_done(runtime);
         uco__generators_done(runtime);
+        uco__task_blocks_close(loop);
     }
     uco__loop_leave(loop, outer);
     return 0;

@@ -21,6 +21,8 @@ struct uco__runtime {
     struct uco__task *main; /* of uco_run() */
     uint64_t tasks;         /* that have not ended */
     uint64_t tasks_created;
+    uint64_t next_id; /* of a task */
+    unsigned ids_left;
     uint64_t searches;      /* for cycles of waits */
     uint64_t select_random; /* the state of uco_select()'s choice */
     bool deadlocked;

@@ -8,7 +8,8 @@
  *    cancelled; so the innermost's is the task's answer. It only ever turns true.
  * 3. `reach` is the earliest deadline among the same scopes, so that a checkpoint has one number to
  *    look at.
- * 4. A ticket is the loop's number and a slot's index, and the number of this use of the slot. A
+ * 4. `cut` is brought up to date from the inside outwards as scopes close, so that depth costs nothing.
+ * 5. A ticket is the loop's number and a slot's index, and the number of this use of the slot. A
  *    slot that is used again has another number, so an old ticket is recognised and no pointer into
  *    a dead frame exists.
  *
@@ -30,7 +31,15 @@
 static void
 scope_fire(struct uco__timer *timer)
 {
-    uco__scope_cancel_now(UCO__CONTAINER(timer, struct uco__scope, timer), UCO__SCOPE_EXPIRED);
+    uco__scope_cancel_now(&UCO__CONTAINER(timer, struct uco__scope_slot, timer)->scope,
+                          UCO__SCOPE_EXPIRED);
+}
+
+/* Of any scope but a root. */
+static struct uco__scope_slot *
+slot_of(struct uco__scope *scope)
+{
+    return UCO__CONTAINER(scope, struct uco__scope_slot, scope);
 }
 
 static bool
@@ -54,7 +63,6 @@ void
 uco__scope_init_root(struct uco__scope *scope, struct uco__task *task)
 {
     *scope = (struct uco__scope){.task = task, .deadline = UCO__NEVER, .reach = UCO__NEVER};
-    uco__timer_init(&scope->timer, scope_fire);
     task->scope = scope;
 }
 
@@ -63,13 +71,13 @@ scope_set_deadline(struct uco__scope *scope, double timeout)
 {
     struct uco_loop *loop = scope->task->future.loop;
 
-    uco__timer_stop(loop, &scope->timer);
+    uco__timer_stop(loop, &slot_of(scope)->timer);
     scope->deadline = uco__clock_after(uco__loop_now(loop), timeout);
     scope_update_reach(scope);
     if (timeout <= 0)
         uco__scope_cancel_now(scope, UCO__SCOPE_EXPIRED);
     else
-        uco__timer_start(loop, &scope->timer, scope->deadline);
+        uco__timer_start(loop, &slot_of(scope)->timer, scope->deadline);
 }
 
 static void
@@ -80,9 +88,9 @@ scope_push(struct uco__task *task, struct uco__scope *scope, double timeout, boo
     scope->inner = NULL;
     scope->cause = UCO__SCOPE_ALIVE;
     scope->shield = shield;
-    scope->delivered = false;
+    scope->cut = task->scope->cut;
     scope->effective = scope_outer_effective(scope);
-    uco__timer_init(&scope->timer, scope_fire);
+    uco__timer_init(&slot_of(scope)->timer, scope_fire);
     task->scope->inner = scope;
     task->scope = scope;
     scope_set_deadline(scope, timeout);
@@ -94,12 +102,15 @@ uco__scope_cancel_now(struct uco__scope *scope, enum uco__scope_cause cause)
     if (scope->cause != UCO__SCOPE_ALIVE)
         return;
     scope->cause = cause;
-    uco__timer_stop(scope->task->future.loop, &scope->timer);
-    scope->deadline = UCO__NEVER;
-    scope_update_reach(scope);
+    if (scope->deadline != UCO__NEVER) {
+        uco__timer_stop(scope->task->future.loop, &slot_of(scope)->timer);
+        scope->deadline = UCO__NEVER;
+        scope_update_reach(scope);
+    }
+    scope->cancelled_at = scope->task->calls_cut;
     scope->effective = true;
-    for (struct uco__scope *inner = scope->inner; inner != NULL && !inner->shield;
-         inner = inner->inner)
+    for (struct uco__scope *inner = scope->inner;
+         inner != NULL && !inner->shield && !inner->effective; inner = inner->inner)
         inner->effective = true;
     if (scope->task->scope->effective)
         uco__task_interrupt(scope->task);
@@ -128,22 +139,32 @@ uco__scope_cancelled(struct uco__task *task)
 void
 uco__scope_delivered(struct uco__task *task)
 {
-    struct uco__scope *scope = task->scope;
+    task->scope->cut = ++task->calls_cut;
+}
 
-    for (; scope != NULL; scope = scope->shield ? NULL : scope->outer) {
-        if (scope->cause != UCO__SCOPE_ALIVE)
-            scope->delivered = true;
-    }
+/* Whether one of the calls that were cut short inside a scope was by its cancellation. */
+static bool
+scope_has_cut(const struct uco__scope *scope)
+{
+    return scope->cause != UCO__SCOPE_ALIVE && (int32_t) (scope->cut - scope->cancelled_at) > 0;
 }
 
 /* --- slots and tickets --- */
 
+static void
+slot_push(struct uco__scope_slots *slots, struct uco__scope_slot *slot)
+{
+    slot->scope.task = NULL;
+    slot->scope.outer = slots->free != NULL ? &slots->free->scope : NULL;
+    slots->free = slot;
+}
+
 bool
 uco__scope_slots_grow(struct uco__scope_slots *slots)
 {
-    struct uco__scope **chunks =
-        uco__reallocate(slots->chunks, (slots->chunk_count + 1) * sizeof(struct uco__scope *));
-    struct uco__scope *chunk;
+    struct uco__scope_slot **chunks =
+        uco__reallocate(slots->chunks, (slots->chunk_count + 1) * sizeof *chunks);
+    struct uco__scope_slot *chunk;
 
     if (chunks == NULL)
         return false;
@@ -153,24 +174,23 @@ uco__scope_slots_grow(struct uco__scope_slots *slots)
         return false;
     for (size_t i = CHUNK_SLOTS; i-- > 0;) {
         chunk[i].index = (uint32_t) (slots->chunk_count * CHUNK_SLOTS + i);
-        chunk[i].outer = slots->free;
-        slots->free = &chunk[i];
+        slot_push(slots, &chunk[i]);
     }
     chunks[slots->chunk_count++] = chunk;
     return true;
 }
 
-static struct uco__scope *
+static struct uco__scope_slot *
 slot_take(struct uco__scope_slots *slots)
 {
-    struct uco__scope *scope;
+    struct uco__scope_slot *slot;
 
     if (slots->free == NULL && !uco__scope_slots_grow(slots))
         return NULL;
-    scope = slots->free;
-    slots->free = scope->outer;
-    scope->serial = ++slots->serial;
-    return scope;
+    slot = slots->free;
+    slots->free = slot->scope.outer != NULL ? slot_of(slot->scope.outer) : NULL;
+    slot->serial = ++slots->serial;
+    return slot;
 }
 
 void
@@ -189,12 +209,12 @@ slot_find(const struct uco__runtime *runtime, const uco_scope *s)
 {
     const struct uco__scope_slots *slots = &runtime->scopes;
     uint32_t index = (uint32_t) s->ticket[0];
-    struct uco__scope *scope;
+    struct uco__scope_slot *slot;
 
     if (s->ticket[0] >> 32 != runtime->loop.number || index / CHUNK_SLOTS >= slots->chunk_count)
         return NULL;
-    scope = &slots->chunks[index / CHUNK_SLOTS][index % CHUNK_SLOTS];
-    return scope->task != NULL && scope->serial == s->ticket[1] ? scope : NULL;
+    slot = &slots->chunks[index / CHUNK_SLOTS][index % CHUNK_SLOTS];
+    return slot->scope.task != NULL && slot->serial == s->ticket[1] ? &slot->scope : NULL;
 }
 
 /* The task leaves its innermost scope, which is not the root. */
@@ -204,26 +224,26 @@ scope_pop(struct uco__task *task)
     struct uco__scope_slots *slots = &uco__runtime_of(task->future.loop)->scopes;
     struct uco__scope *scope = task->scope;
 
-    uco__timer_stop(task->future.loop, &scope->timer);
+    uco__timer_stop(task->future.loop, &slot_of(scope)->timer);
+    if (!scope->shield && (int32_t) (scope->cut - scope->outer->cut) > 0)
+        scope->outer->cut = scope->cut;
     task->scope = scope->outer;
     task->scope->inner = NULL;
     if (!task->scope->effective)
         task->ignored = 0;
-    scope->task = NULL;
-    scope->outer = slots->free;
-    slots->free = scope;
+    slot_push(slots, slot_of(scope));
 }
 
 static void
 scope_pop_open(struct uco__task *task)
 {
-    const struct uco__scope *scope = task->scope;
+    const struct uco__scope_slot *slot = slot_of(task->scope);
 
     uco__report(
         task->future.loop, &task->future,
         "task '%s' left a %s open that it began at %s:%d: close each with uco_scope_close()",
-        uco__task_name(task), scope->shield ? "shield" : "scope",
-        scope->file != NULL ? scope->file : "?", scope->line);
+        uco__task_name(task), slot->scope.shield ? "shield" : "scope",
+        slot->file != NULL ? slot->file : "?", slot->line);
     scope_pop(task);
 }
 
@@ -240,7 +260,7 @@ static int
 scope_open(const char *file, int line, uco_scope *s, double timeout, bool shield)
 {
     struct uco__task *task;
-    struct uco__scope *scope;
+    struct uco__scope_slot *slot;
     int error;
 
     if (s == NULL || isnan(timeout))
@@ -248,14 +268,14 @@ scope_open(const char *file, int line, uco_scope *s, double timeout, bool shield
     task = uco__task_current(&error);
     if (task == NULL)
         return uco__misuse(error, "a scope can only be opened in a coroutine");
-    scope = slot_take(&uco__runtime_of(task->future.loop)->scopes);
-    if (scope == NULL)
+    slot = slot_take(&uco__runtime_of(task->future.loop)->scopes);
+    if (slot == NULL)
         return -ENOMEM;
-    scope->file = file;
-    scope->line = line;
-    scope_push(task, scope, timeout, shield);
-    s->ticket[0] = (uint64_t) task->future.loop->number << 32 | scope->index;
-    s->ticket[1] = scope->serial;
+    slot->file = file;
+    slot->line = line;
+    scope_push(task, &slot->scope, timeout, shield);
+    s->ticket[0] = (uint64_t) task->future.loop->number << 32 | slot->index;
+    s->ticket[1] = slot->serial;
     return 0;
 }
 
@@ -300,8 +320,8 @@ uco_scope_close(uco_scope *s, intptr_t result)
         return uco__misuse(-EINVAL, "uco_scope_close: not an open scope of this task");
     while (task->scope != scope)
         scope_pop_open(task);
-    cause = scope->delivered && !scope_outer_effective(scope) ? scope->cause : UCO__SCOPE_ALIVE;
-    cut = scope->delivered && scope->cause != UCO__SCOPE_ALIVE;
+    cut = scope_has_cut(scope);
+    cause = cut && !scope_outer_effective(scope) ? scope->cause : UCO__SCOPE_ALIVE;
     scope_pop(task);
     if (result != -ECANCELED || cause == UCO__SCOPE_ALIVE) {
         /* An outer scope is cancelled too, and is why this -ECANCELED stays one: so it is the outer

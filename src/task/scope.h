@@ -19,24 +19,32 @@ struct uco__scope {
     struct uco__task *task;   /* NULL: a free slot */
     struct uco__scope *outer; /* NULL: the root scope. Of a free slot, the next one */
     struct uco__scope *inner; /* NULL: the innermost */
+    uint64_t deadline;        /* loop's clock; UCO__NEVER: none, as the root's always is */
+    uint64_t reach;           /* the earliest deadline among this scope and those that reach it */
+    unsigned char cause;      /* enum uco__scope_cause */
+    bool shield;              /* outer scopes do not reach it */
+    bool effective;           /* this scope or one that reaches it is cancelled */
+    /* Of the task's calls that were cut short: how many had been when the scope was cancelled, and
+     * the last one inside it that is known of. */
+    uint32_t cancelled_at;
+    uint32_t cut;
+};
+
+/* A scope that a user holds a ticket of. */
+struct uco__scope_slot {
+    struct uco__scope scope;
     struct uco__timer timer;
-    uint64_t deadline; /* loop's clock; UCO__NEVER: none */
-    uint64_t reach;    /* the earliest deadline among this scope and those that reach it */
-    enum uco__scope_cause cause;
-    bool shield;    /* outer scopes do not reach it */
-    bool effective; /* this scope or one that reaches it is cancelled */
-    bool delivered; /* a call was cut short by it */
     const char *file;
     int line;
-    uint32_t index;  /* of the slot */
+    uint32_t index;
     uint64_t serial; /* of this use of the slot */
 };
 
 /* A loop's slots for the scopes that users hold tickets of. Slots do not move. */
 struct uco__scope_slots {
-    struct uco__scope **chunks;
+    struct uco__scope_slot **chunks;
     size_t chunk_count;
-    struct uco__scope *free;
+    struct uco__scope_slot *free;
     uint64_t serial;
 };
 

@@ -22,6 +22,8 @@
 
 #include <string.h>
 
+#define IDS_AT_ONCE 64 /* that a loop takes for its tasks */
+
 static atomic_uint_fast64_t task_ids;
 
 /* --- the end of a task --- */
@@ -67,7 +69,7 @@ task_discard(struct uco__task *task, intptr_t result)
 static void
 task_discard_run(struct uco__ready *node)
 {
-    task_discard(uco__task_of_fiber(UCO__CONTAINER(node, struct uco__fiber, ready)), -ECANCELED);
+    task_discard(uco__task_of_ready(node), -ECANCELED);
 }
 
 void
@@ -206,7 +208,7 @@ static const struct uco__fiber_operations task_operations = {
 static void
 task_adopt_run(struct uco__ready *node)
 {
-    struct uco__task *task = UCO__CONTAINER(node, struct uco__task, adoption);
+    struct uco__task *task = uco__task_of_ready(node);
 
     uco__task_adopt(task, NULL);
     uco_unref(&task->future); /* the one that the submission took for the way here */
@@ -249,11 +251,27 @@ uco__task_check_new(const uco_task_options *options, uco_fn *fn, const char *who
     return 0;
 }
 
+/* Unique in the process. */
+static uint64_t
+task_id_new(struct uco_loop *loop, bool here)
+{
+    struct uco__runtime *runtime = uco__runtime_of(loop);
+
+    if (!here)
+        return atomic_fetch_add_explicit(&task_ids, 1, memory_order_relaxed) + 1;
+    if (runtime->ids_left == 0) {
+        runtime->next_id =
+            atomic_fetch_add_explicit(&task_ids, IDS_AT_ONCE, memory_order_relaxed) + 1;
+        runtime->ids_left = IDS_AT_ONCE;
+    }
+    runtime->ids_left--;
+    return runtime->next_id++;
+}
+
 struct uco__task *
 uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn, void *arg,
               int *error)
 {
-    struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
     bool here = uco__loop_is_here(loop);
     struct uco__task *task;
     size_t stack_size = 0;
@@ -265,13 +283,14 @@ uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn
             return NULL;
     }
     *error = -ENOMEM;
-    task = uco__task_blocks_take(blocks, here);
+    task = uco__task_blocks_take(loop, here);
     if (task == NULL)
         return NULL;
-    memset(task, 0, offsetof(struct uco__task, holds));
-    task->id = atomic_fetch_add_explicit(&task_ids, 1, memory_order_relaxed) + 1;
+    memset(&task->parent, 0,
+           offsetof(struct uco__task, member) - offsetof(struct uco__task, parent));
+    task->id = task_id_new(loop, here);
     if (!task_set_name(task, options != NULL ? options->name : NULL)) {
-        uco__task_blocks_give(blocks, task, here);
+        uco__task_blocks_give(loop, task, here);
         return NULL;
     }
     uco__future_init(&task->future, UCO__FUTURE_TASK, loop);
@@ -279,7 +298,8 @@ uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn
     task->arg = arg;
     task->discard = options != NULL ? options->discard : NULL;
     task->stack_size = stack_size;
-    task->adoption.run = task_adopt_run;
+    task->fiber.ready.run = task_adopt_run;
+    task->fiber.state = UCO__FIBER_NEW;
     task->cancellation.run = task_cancel_run;
     uco__list_init(&task->sibling);
     uco__list_init(&task->children);
@@ -395,8 +415,7 @@ task_free_now(struct uco__task *task)
     if (name != task->short_name)
         uco__free(name);
     uco__free(task->http_error);
-    uco__task_blocks_give(&uco__runtime_of(loop)->blocks, task, uco__loop_is_here(loop));
-    uco__loop_release(loop);
+    uco__task_blocks_give(loop, task, uco__loop_is_here(loop));
 }
 
 static void
@@ -413,7 +432,7 @@ task_report_unread(struct uco__task *task)
 static void
 task_report_run(struct uco__ready *node)
 {
-    struct uco__task *task = UCO__CONTAINER(node, struct uco__task, adoption);
+    struct uco__task *task = uco__task_of_ready(node);
 
     task_report_unread(task);
     uco_unref(&task->future);
@@ -437,11 +456,11 @@ uco__task_free(struct uco_future *future)
     atomic_store(&future->references, 1);
     atomic_store(&future->read, 1);
     if (atomic_load(&loop->runner) != uco__thread_self() && !uco__loop_stale(loop)) {
-        task->adoption.run = task_report_run;
-        posted = uco__loop_push(loop, &task->adoption);
+        task->fiber.ready.run = task_report_run;
+        posted = uco__loop_push(loop, &task->fiber.ready);
     }
     if (posted < 0)
-        task_report_run(&task->adoption);
+        task_report_run(&task->fiber.ready);
 }
 
 /* --- cancellation --- */

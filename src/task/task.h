@@ -45,40 +45,43 @@ struct uco__lock_owner {
 };
 
 struct uco__task {
+    /* Each set for a new task. */
     struct uco_future future; /* first: a task is a future */
     struct uco__fiber fiber;
     uco_fn *fn;
     void *arg;
-    void (*discard)(void *arg);
-    struct uco__task *parent;     /* NULL: the loop's */
-    struct uco__list sibling;     /* in the parent's children, or the loop's roots */
-    struct uco__list children;    /* that have not ended */
-    struct uco__wait *child_wait; /* while it waits for its children */
+    struct uco__list sibling;  /* in the parent's children, or the loop's roots */
+    struct uco__list children; /* that have not ended */
+    struct uco__list endings;  /* struct uco__ending */
     struct uco__scope root;
-    struct uco__scope *scope;       /* the innermost open one */
-    struct uco__ready adoption;     /* into the loop, when another thread made it */
-    struct uco__ready cancellation; /* from another thread */
-    atomic_uint cancelling;         /* `cancellation` is on its way */
-    size_t stack_size;              /* rounded; 0 = the loop's */
-    enum uco__task_phase phase;
-    unsigned successes; /* calls in a row that did not suspend */
-    unsigned ignored;   /* cancellations in a row */
+    struct uco__scope *scope; /* the innermost open one */
     uint64_t id;
-    uint64_t search; /* the last search for a cycle of waits that came by */
-    uint64_t target; /* the last one that it was a target of */
-    struct uco__task *search_next;
+
+    /* Zeroed for a new task, from here ... */
+    struct uco__task *parent; /* NULL: the loop's */
+    void (*discard)(void *arg);
+    struct uco__wait *child_wait; /* while it waits for its children */
+    struct uco__locals *locals;   /* NULL: none */
+    struct uco_group *group;      /* that it is a member of */
+    struct uco__lock_owner locks; /* sync/'s */
+    void *http_error; /* http/'s note on this task's last request, a uco__allocate()d block */
     const char *file; /* where it was created; may be NULL */
     int line;
-    void *http_error; /* http/'s note on this task's last request, a uco__allocate()d block */
-    struct uco__locals *locals;   /* NULL: none */
-    struct uco_group *group;     /* that it is a member of */
-    struct uco__list member;      /* in the group's members */
-    struct uco__list endings;     /* struct uco__ending */
-    struct uco__lock_owner locks; /* sync/'s */
-    struct uco__task *next_free;  /* of a free block */
-    _Atomic(char *) name;         /* short_name, or allocated; NULL: made when it is asked for */
+    unsigned successes;     /* calls in a row that did not suspend */
+    unsigned ignored;       /* cancellations in a row */
+    uint32_t calls_cut;     /* short by a cancellation, so far */
+    atomic_uint cancelling; /* `cancellation` is on its way */
+    enum uco__task_phase phase;
+    size_t stack_size;    /* rounded; 0 = the loop's */
+    _Atomic(char *) name; /* short_name, or allocated; NULL: made when it is asked for */
 
-    /* From here on not zeroed for a new task. */
+    /* ... to here. The rest is set when it is used, or kept from the block's last task. */
+    struct uco__list member;        /* in the group's members */
+    struct uco__ready cancellation; /* from another thread */
+    uint64_t search;                /* the last search for a cycle of waits that came by */
+    uint64_t target;                /* the last one that it was a target of */
+    struct uco__task *search_next;
+    struct uco__task *next_free; /* of a free block */
     uint64_t holds; /* the task's id while its body runs, and so may hold locks; else 0 */
     bool foreign;   /* the block is another thread's to use again */
     char short_name[UCO__TASK_NAME_INLINE];
@@ -132,6 +135,12 @@ static inline struct uco__task *
 uco__task_of_fiber(const struct uco__fiber *fiber)
 {
     return UCO__CONTAINER((uintptr_t) fiber, struct uco__task, fiber);
+}
+
+static inline struct uco__task *
+uco__task_of_ready(struct uco__ready *node)
+{
+    return uco__task_of_fiber(UCO__CONTAINER(node, struct uco__fiber, ready));
 }
 
 static inline struct uco__task *

@@ -22,6 +22,7 @@
 #include "task/task.h"
 
 #include <math.h>
+#include <string.h>
 #include <uco/wait.h>
 
 #define NODES_INLINE 8 /* so many futures are waited for without an allocation */
@@ -143,7 +144,7 @@ struct many {
     ssize_t first;  /* the one that was done first; -1: none */
     intptr_t error; /* of the one that failed first; 0: none */
     struct node *nodes;
-    struct node inline_nodes[NODES_INLINE];
+    struct node inline_nodes[NODES_INLINE]; /* not zeroed: most calls use one */
 };
 
 static bool
@@ -214,6 +215,7 @@ many_remind(struct uco__timer *timer)
 static int
 many_begin(struct many *many, struct uco__task *task, uco_future *fs[], size_t n, bool blocks)
 {
+    memset(many, 0, offsetof(struct many, inline_nodes));
     many->loop = task->future.loop;
     many->task = task;
     many->n = n;
@@ -244,6 +246,12 @@ many_begin(struct many *many, struct uco__task *task, uco_future *fs[], size_t n
 }
 
 static bool
+node_is_done(const struct node *node)
+{
+    return atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_DONE;
+}
+
+static bool
 many_takes_all(const struct many *many)
 {
     for (size_t i = 0; i < many->n; i++) {
@@ -261,7 +269,7 @@ many_end(struct many *many)
     uco__timer_stop(many->loop, &many->timer);
     uco__timer_stop(many->loop, &many->reminder);
     for (size_t i = 0; i < many->n; i++) {
-        if (many->nodes[i].future != NULL)
+        if (!node_is_done(&many->nodes[i]))
             uco__future_remove_waiter(many->nodes[i].future, &many->nodes[i].waiter);
     }
     many->any = false;
@@ -281,12 +289,6 @@ many_park(struct many *many, bool interruptible)
 {
     uco__wait_init(&many->wait, "several futures", interruptible ? uco__wait_abort_plain : NULL);
     return uco__task_park(many->task, &many->wait);
-}
-
-static bool
-node_is_done(const struct node *node)
-{
-    return atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_DONE;
 }
 
 static void
@@ -347,14 +349,12 @@ many_complete(struct many *many)
 static void
 complete_one_by_one(struct uco__task *task, uco_future *fs[], size_t n)
 {
-    struct many many = {0};
+    struct many many;
 
     for (size_t i = 0; i < n; i++)
         if (fs[i] != NULL)
             uco_cancel(fs[i]);
     for (size_t i = 0; i < n; i++) {
-        many.stopping = false;
-        many.timed_out = false;
         many_begin(&many, task, &fs[i], 1, true);
         many_complete(&many);
         many_end(&many);
@@ -375,7 +375,7 @@ read_results(uco_future *fs[], size_t n, intptr_t results[])
 static int
 gather(uco_future *fs[], size_t n, intptr_t results[], bool first_error)
 {
-    struct many many = {.first_error = first_error};
+    struct many many;
     struct uco__task *task;
     bool cancelled;
     int r = uco__checkpoint_completing(&task);
@@ -394,6 +394,7 @@ gather(uco_future *fs[], size_t n, intptr_t results[], bool first_error)
         read_results(fs, n, results);
         return r;
     }
+    many.first_error = first_error;
     cancelled = many_complete(&many);
     read_results(fs, n, results);
     many_end(&many);
@@ -418,7 +419,7 @@ uco_gather_all(uco_future *fs[], size_t n, intptr_t results[])
 static intptr_t
 complete(struct uco__task *task, uco_future *f, double timeout, bool *expired)
 {
-    struct many many = {0};
+    struct many many;
     intptr_t result;
 
     many_begin(&many, task, &f, 1, true);
@@ -479,12 +480,14 @@ uco_wait_for(uco_future *f, double timeout)
 
 /* wait_any and wait_all: 0 when it is over, whichever way that was asked for. */
 static int
-wait_many(struct many *many, struct uco__task *task, uco_future *fs[], size_t n, double timeout)
+wait_many(struct many *many, struct uco__task *task, uco_future *fs[], size_t n, double timeout,
+          bool any)
 {
     intptr_t r = many_begin(many, task, fs, n, false);
 
     if (r < 0)
         return (int) r;
+    many->any = any;
     if (timeout <= 0)
         many->timed_out = true;
     else if (timeout < UCO_FOREVER)
@@ -515,7 +518,7 @@ wait_check(uco_future *fs[], size_t n, double timeout, struct uco__task **task)
 ssize_t
 uco_wait_any(uco_future *fs[], size_t n, double timeout)
 {
-    struct many many = {.any = true};
+    struct many many;
     struct uco__task *task = NULL;
     ssize_t first;
     int r = wait_check(fs, n, timeout, &task);
@@ -526,7 +529,7 @@ uco_wait_any(uco_future *fs[], size_t n, double timeout)
         return uco__misuse(-EINVAL, "uco_wait_any: there is nothing to wait for");
     if (r < 0)
         return r;
-    r = wait_many(&many, task, fs, n, timeout);
+    r = wait_many(&many, task, fs, n, timeout, true);
     first = many.first;
     return r < 0 ? r : first;
 }
@@ -534,9 +537,9 @@ uco_wait_any(uco_future *fs[], size_t n, double timeout)
 int
 uco_wait_all(uco_future *fs[], size_t n, double timeout)
 {
-    struct many many = {0};
+    struct many many;
     struct uco__task *task = NULL;
     int r = wait_check(fs, n, timeout, &task);
 
-    return r < 0 ? r : wait_many(&many, task, fs, n, timeout);
+    return r < 0 ? r : wait_many(&many, task, fs, n, timeout, false);
 }

@@ -89,16 +89,65 @@ START_TEST(who_waits_in_the_kernel_is_woken)
 }
 END_TEST
 
+static void *
+thread_check_mutex(void *arg)
+{
+    struct uco__mutex *mutex = arg;
+
+    for (int i = 0; i < 3; i++) {
+        uco__mutex_lock(mutex);
+        ck_assert_uint_eq(atomic_load(&mutex->state), 1);
+        uco__mutex_unlock(mutex);
+        ck_assert_uint_eq(atomic_load(&mutex->state), 0);
+    }
+    return NULL;
+}
+
 START_TEST(a_free_mutex_is_taken_and_left_without_a_mark)
 {
     struct uco__mutex mutex = {0};
+    pthread_t thread;
 
-    for (int i = 0; i < 3; i++) {
-        uco__mutex_lock(&mutex);
-        ck_assert_uint_eq(atomic_load(&mutex.state), 1);
-        uco__mutex_unlock(&mutex);
-        ck_assert_uint_eq(atomic_load(&mutex.state), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, thread_check_mutex, &mutex), 0);
+    pthread_join(thread, NULL);
+}
+END_TEST
+
+static void *
+thread_count(void *arg)
+{
+    atomic_uint *count = arg;
+
+    for (int i = 0; i < 10000; i++) {
+        uco__count_add(count, 2);
+        ck_assert(!uco__count_drop(count, 1));
+        ck_assert(!uco__count_drop(count, 1));
     }
+    return NULL;
+}
+
+START_TEST(references_are_counted_by_many_threads)
+{
+    atomic_uint count = 1;
+    pthread_t threads[4];
+
+    for (size_t i = 0; i < COUNT(threads); i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, thread_count, &count), 0);
+    for (size_t i = 0; i < COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_uint_eq(atomic_load(&count), 1);
+    ck_assert(uco__count_drop(&count, 1));
+}
+END_TEST
+
+START_TEST(references_are_counted_by_one_thread)
+{
+    atomic_uint count = 1;
+
+    uco__count_add(&count, 3);
+    ck_assert(!uco__count_drop(&count, 2));
+    ck_assert_uint_eq(atomic_load(&count), 2);
+    ck_assert(uco__count_drop(&count, 2));
 }
 END_TEST
 
@@ -200,6 +249,8 @@ main(void)
 
     tcase_add_test(tc, a_free_mutex_is_taken_and_left_without_a_mark);
     tcase_add_test(tc, the_mutex_lets_one_in_at_a_time);
+    tcase_add_test(tc, references_are_counted_by_many_threads);
+    tcase_add_test(tc, references_are_counted_by_one_thread);
     tcase_add_test(tc, who_waits_in_the_kernel_is_woken);
 
     tc = case_new(suite, "words");
