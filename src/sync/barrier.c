@@ -57,13 +57,10 @@ uco_barrier_wait(uco_barrier *b)
     struct barrier_waiter self = {.barrier = b};
     struct uco__task *task;
     intptr_t place;
-    int r = uco__sync_enter(b != NULL ? &b->loop : NULL, &task);
+    int r = uco__sync_enter(b != NULL && b->parties > 0 ? &b->loop : NULL, &task);
 
-    if (r < 0)
-        return r;
-    if (b->parties == 0)
-        return uco__misuse(-EINVAL, "uco_barrier_wait: the barrier was not initialised");
-    r = uco__task_checkpoint(task);
+    if (r == 0)
+        r = uco__task_checkpoint(task);
     if (r < 0)
         return r;
     if (b->broken)

@@ -55,9 +55,9 @@ condition_wait(struct uco__task *task, uco_condition *c, uco_lock *l)
 }
 
 static int
-condition_begin(uco_condition *c, uco_lock *l, struct uco__task **task)
+condition_begin(uco_condition *c, uco_lock *l, struct uco__task **task, bool arguments)
 {
-    int r = uco__sync_enter(c != NULL && l != NULL ? &c->loop : NULL, task);
+    int r = uco__sync_enter(c != NULL && l != NULL && arguments ? &c->loop : NULL, task);
 
     if (r == 0)
         r = uco__sync_bind(&l->loop);
@@ -73,7 +73,7 @@ int
 uco_condition_wait(uco_condition *c, uco_lock *l)
 {
     struct uco__task *task;
-    int r = condition_begin(c, l, &task);
+    int r = condition_begin(c, l, &task, true);
 
     return r < 0 ? r : condition_wait(task, c, l);
 }
@@ -82,13 +82,10 @@ int
 uco_condition_wait_for(uco_condition *c, uco_lock *l, bool (*predicate)(void *arg), void *arg)
 {
     struct uco__task *task;
-    int r = condition_begin(c, l, &task);
+    int r = condition_begin(c, l, &task, predicate != NULL);
 
-    if (r < 0)
-        return r;
-    if (predicate == NULL)
-        return uco__misuse(-EINVAL, "uco_condition_wait_for: the predicate is NULL");
-    r = uco__task_checkpoint(task);
+    if (r == 0)
+        r = uco__task_checkpoint(task);
     while (r == 0 && !predicate(arg))
         r = condition_wait(task, c, l);
     return r;

@@ -35,7 +35,7 @@ uco__sync_enter(uint32_t *number, struct uco__task **task)
     if (UCO__UNLIKELY(*task == NULL))
         return uco__misuse(error, "a suspending function was called outside a coroutine");
     if (UCO__UNLIKELY(number == NULL))
-        return uco__misuse(-EINVAL, "a suspending function was called with NULL");
+        return uco__misuse(-EINVAL, "a primitive is NULL, or was not initialised");
     return uco__sync_bind(number);
 }
 

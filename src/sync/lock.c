@@ -203,8 +203,11 @@ int
 uco_lock_try_acquire(uco_lock *l)
 {
     struct uco__task *task;
-    int r = uco__sync_enter(l != NULL ? &l->loop : NULL, &task);
+    int r;
 
+    if (l == NULL)
+        return uco__misuse(-EINVAL, "uco_lock_try_acquire: the lock is NULL");
+    r = uco__sync_enter(&l->loop, &task);
     return r < 0 ? r : lock_try(l, task);
 }
 
@@ -212,8 +215,11 @@ int
 uco_lock_release(uco_lock *l)
 {
     struct uco__task *task;
-    int r = uco__sync_enter(l != NULL ? &l->loop : NULL, &task);
+    int r;
 
+    if (l == NULL)
+        return uco__misuse(-EINVAL, "uco_lock_release: the lock is NULL");
+    r = uco__sync_enter(&l->loop, &task);
     if (r < 0)
         return r;
     if (!uco__lock_is_mine(l, task))

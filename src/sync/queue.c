@@ -23,7 +23,7 @@
 
 #include <errno.h>
 
-#define QUEUE_ROOM_MIN 8 /* items that an unbounded queue has room for when it is empty */
+#define QUEUE_ROOM_MIN 16 /* items that an unbounded queue has room for when it is empty */
 
 /* --- made and freed --- */
 
@@ -38,20 +38,12 @@ queue_drop_nodes(struct uco__queue_node *node)
     }
 }
 
-static void
-queue_ref(struct uco_queue *q)
-{
-    /* Relaxed: who takes a reference has one already. */
-    atomic_fetch_add_explicit(&q->references, 1, memory_order_relaxed);
-}
-
 void
 uco__queue_unref(struct uco_queue *q)
 {
     struct uco_loop *loop;
 
-    /* Everything that was done with the queue before is over for the thread that frees it. */
-    if (atomic_fetch_sub_explicit(&q->references, 1, memory_order_acq_rel) != 1)
+    if (!uco__count_drop(&q->references, 1))
         return;
     loop = atomic_load_explicit(&q->loop, memory_order_relaxed);
     uco__free(q);
@@ -152,7 +144,7 @@ queue_abort(struct uco__wait *wait)
 }
 
 /* The queue may be gone afterwards. */
-static int
+static UCO__NOINLINE int
 queue_wait(struct uco__task *task, struct uco_waiters *list, void *item, const char *what)
 {
     struct uco__queue_waiter waiter;
@@ -299,7 +291,7 @@ queue_accept(struct uco_queue *q, struct uco__queue_node *node, bool here, bool 
         *arrive = loop != NULL && !here && !q->arriving;
         if (*arrive) {
             q->arriving = true;
-            queue_ref(q);
+            uco__count_add(&q->references, 1);
         }
         r = 0;
     }
@@ -356,18 +348,38 @@ uco__queue_bind(struct uco_queue *q)
     return r;
 }
 
+static UCO__NOINLINE int
+queue_check_slow(struct uco_queue *q, const void *item, struct uco__task **task)
+{
+    int error;
+
+    *task = uco__task_current(&error);
+    if (*task == NULL)
+        return uco__misuse(error, "a suspending function was called outside a coroutine");
+    if (q == NULL || item == NULL)
+        return uco__misuse(-EINVAL, "a queue or an item is NULL");
+    return uco__queue_bind(q);
+}
+
+/* May the caller suspend here? The usual case without a call. */
+static inline int
+queue_check(struct uco_queue *q, const void *item, struct uco__task **task)
+{
+    const struct uco_loop *loop = uco__running;
+
+    if (UCO__UNLIKELY(q == NULL || item == NULL || loop == NULL || q->number != loop->number ||
+                      loop->scheduler.current == NULL || uco__loop_stale(loop)))
+        return queue_check_slow(q, item, task);
+    *task = uco__task_of_fiber(loop->scheduler.current);
+    return 0;
+}
+
 /* Suspending calls: 0, and the caller must end it. */
 static inline int
 queue_enter(struct uco_queue *q, const void *item, struct uco__task **task)
 {
-    int r;
+    int r = queue_check(q, item, task);
 
-    *task = uco__task_current(&r);
-    if (UCO__UNLIKELY(*task == NULL))
-        return uco__misuse(r, "a suspending function was called outside a coroutine");
-    if (UCO__UNLIKELY(q == NULL || item == NULL))
-        return uco__misuse(-EINVAL, "a queue or an item is NULL");
-    r = uco__queue_bind(q);
     if (UCO__UNLIKELY(r < 0))
         return r;
     uco__queue_begin(q);

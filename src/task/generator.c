@@ -156,11 +156,13 @@ generator_left(struct uco__ending *ending, struct uco__task *task)
 {
     struct uco_generator *g = UCO__CONTAINER(ending, struct uco_generator, ending);
 
+    g->creator = NULL;
+    if (g->abandoned)
+        return;
     uco__report(g->loop, &task->future,
                 "task '%s' left a generator open that it made at %s:%d: free each with "
                 "uco_generator_free()",
                 uco__task_name(task), g->file != NULL ? g->file : "?", g->line);
-    g->creator = NULL;
     uco__list_push_back(&uco__runtime_of(g->loop)->left_generators, &g->left);
     if (g->task == NULL)
         generator_end(g, -ECANCELED);
@@ -240,8 +242,11 @@ generator_resume(struct uco_generator *g)
         return 0;
     }
     g->task = uco__task_new(g->loop, NULL, generator_body, g, &error);
-    if (g->task == NULL)
+    if (g->task == NULL) {
+        generator_end(g, error);
+        g->told = true;
         return error;
+    }
     g->task->file = g->file;
     g->task->line = g->line;
     uco__locals_inherit(g->task, g->creator);

@@ -40,6 +40,19 @@ struct uco_group {
 
 /* --- members --- */
 
+/* A failure that no wait has returned. */
+static void
+group_report_error(struct uco_group *group)
+{
+    if (group->error != 0)
+        uco__report(group->loop, NULL,
+                    "member '%s' of the group made at %s:%d failed with %jd (%s), and nobody "
+                    "waited for it",
+                    group->failed, group->file != NULL ? group->file : "?", group->line,
+                    (intmax_t) group->error, uco_strerror((int) group->error));
+    group->error = 0;
+}
+
 static void
 group_close(struct uco_group *group)
 {
@@ -72,6 +85,8 @@ uco__group_member_ended(struct uco__task *task)
             snprintf(group->failed, sizeof group->failed, "%s", uco__task_name(task));
         }
         group_close(group);
+        if (group->owner == NULL)
+            group_report_error(group); /* nobody is left to wait */
     }
     group_remove(group, task);
     uco_unref(&task->future);
@@ -100,19 +115,6 @@ group_report_members(struct uco_group *group)
 {
     UCO__LIST_EACH(link, &group->members)
         uco__task_remind(UCO__CONTAINER(link, struct uco__task, member));
-}
-
-/* A failure that no wait has returned. */
-static void
-group_report_error(struct uco_group *group)
-{
-    if (group->error != 0)
-        uco__report(group->loop, NULL,
-                    "member '%s' of the group made at %s:%d failed with %jd (%s), and nobody "
-                    "waited for it",
-                    group->failed, group->file != NULL ? group->file : "?", group->line,
-                    (intmax_t) group->error, uco_strerror((int) group->error));
-    group->error = 0;
 }
 
 /* The owner's body has returned; its children, the members, are cancelled next. */

@@ -100,8 +100,13 @@ uco__checkpoint_completing(struct uco__task **task)
 intptr_t
 uco__task_park(struct uco__task *task, struct uco__wait *wait)
 {
-    intptr_t r = uco__park(wait);
+    intptr_t r;
 
+    /* Who waits several times in one call may have been cancelled while it was awake. */
+    if (UCO__UNLIKELY(task->scope->effective) && wait->abort != NULL && !wait->woken &&
+        wait->abort(wait) == UCO__UNLINKED)
+        uco__wake(wait, UCO__INTERRUPTED);
+    r = uco__park(wait);
     task->successes = 0;
     if (r == UCO__INTERRUPTED)
         task_deliver(task);
