@@ -5,6 +5,7 @@
 /*
  * For tests, uco's own and its users': settle instead of sleeping, move the clock by hand, make
  * system calls fail. The virtual clock and the seeded order are options of the loop.
+ * docs/testing-your-code.md tells how to use them together.
  */
 
 #include <uco/common.h>
@@ -14,16 +15,18 @@ UCO_BEGIN_DECLS
 /**
  * uco_test_settle() - Wait until every other task of the loop is blocked and no callback is queued.
  *
- * Comes before a jump of the virtual clock.
+ * Blocked is who waits for anything: a task, a time, a file descriptor that is not ready, a job of
+ * the pool (which may be running still). Works on every clock, and comes before a jump of the
+ * virtual one. When several tasks are in this call, all of them return.
  *
  * Context: Coroutine. Suspends.
- * Returns: 0, -ECANCELED, -EPERM (not in a coroutine).
+ * Returns: 0, -ECANCELED (an enclosing scope was cancelled), -EPERM (not in a coroutine).
  */
 UCO_API int uco_test_settle(void);
 
 /**
  * uco_test_advance() - Move the clock of a loop that has UCO_CLOCK_MANUAL. What falls due runs in
- * the loop's next turns.
+ * the loop's next turns: when uco_test_settle() returns it has.
  *
  * @seconds: Zero or more.
  *
@@ -36,14 +39,19 @@ UCO_API double uco_test_advance(uco_loop *loop, double seconds);
 /**
  * uco_test_fail() - Make one of uco's system calls or allocations fail.
  *
- * Several may be set at the same time. Only calls that uco itself makes fail, in every thread.
+ * Only calls that uco itself makes fail, in every thread and loop; those of the program and of
+ * other libraries do not. A call that fails so is not made: what was to be closed stays open.
+ * Several names may be set at the same time, each once: setting it again begins anew.
  *
- * @what:     "malloc" (also calloc and realloc), "mmap", "munmap", "madvise", "mprotect", "read",
- *            "write", "accept4", "connect", "socket", "bind", "listen", "close", "fcntl", "poll",
- *            "eventfd", "epoll_create1", "epoll_ctl", "epoll_wait", "pthread_create", "prctl".
- * @nth:      1 = the next call, 2 = the one after it; 0 = switch this one off.
- * @for_ever: From the nth on all of them, not just that one.
- * @error:    A positive errno: what the call fails with. malloc knows only ENOMEM.
+ * @what:     "malloc" (also calloc and realloc), "mmap" (stacks), "munmap", "madvise", "mprotect",
+ *            "read" (also recv), "write" (also send), "accept4", "connect", "socket", "bind",
+ *            "listen", "close", "fcntl", "poll", "eventfd", "epoll_create1", "epoll_ctl" (waiting
+ *            for a file descriptor), "epoll_wait", "pthread_create" (the pool, uco_loop_thread),
+ *            "prctl".
+ * @nth:      1 = the next call, 2 = the one after it; 0 = switch this one off. Every attempt
+ *            counts, also a read that finds nothing and is made again later.
+ * @for_ever: From the nth on all of them, not just that one. uco copes with some single failures.
+ * @error:    A positive errno: what the call fails with. "malloc" fails with ENOMEM whatever it is.
  *
  * Context:   Any thread.
  * Returns:   0, -EINVAL (an unknown name, an error out of range).

@@ -27,7 +27,7 @@ uco__sync_bind_slow(uint32_t *number)
 }
 
 int
-uco__sync_enter(uint32_t *number, struct uco__task **task)
+uco__sync_enter_slow(uint32_t *number, struct uco__task **task)
 {
     int error;
 

@@ -15,6 +15,7 @@
 #include "sync/waiters.h"
 
 int uco__sync_bind_slow(uint32_t *number);
+int uco__sync_enter_slow(uint32_t *number, struct uco__task **task);
 
 /* Calls that do not suspend: 0, -EPERM or -ESTALE. Inside a running loop, binds what is not bound
  * yet. */
@@ -31,7 +32,17 @@ uco__sync_bind(uint32_t *number)
 /* Suspending calls, before anything else: the calling task and, if number is not NULL, the
  * primitive's loop. 0, -EPERM or -ESTALE; -EINVAL when number is NULL. No cancellation point:
  * uco__task_checkpoint() comes next. */
-int uco__sync_enter(uint32_t *number, struct uco__task **task);
+static inline int
+uco__sync_enter(uint32_t *number, struct uco__task **task)
+{
+    struct uco__task *self = uco__task_here();
+
+    if (UCO__LIKELY(self != NULL && number != NULL && *number == self->future.loop->number)) {
+        *task = self;
+        return 0;
+    }
+    return uco__sync_enter_slow(number, task);
+}
 
 /* A wait of the calling task's in a list, until it is woken or cancelled: the result, or
  * -ECANCELED. */

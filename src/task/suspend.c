@@ -63,7 +63,7 @@ checkpoint(struct uco__task *task, bool completing)
 }
 
 int
-uco__task_checkpoint(struct uco__task *task)
+uco__task_checkpoint_slow(struct uco__task *task)
 {
     return checkpoint(task, false);
 }

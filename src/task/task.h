@@ -97,8 +97,7 @@ UCO__EXPORT struct uco__task *uco__task_current(int *error);
 /* What each suspending call that is not a completing one begins with: 0, -EPERM, -ESTALE or
  * -ECANCELED. */
 UCO__EXPORT int uco__checkpoint(void);
-/* The same for a caller that is known: 0 or -ECANCELED. */
-UCO__EXPORT int uco__task_checkpoint(struct uco__task *task);
+UCO__EXPORT int uco__task_checkpoint_slow(struct uco__task *task);
 /* For a call that suspends in any case: it need not let others run before. */
 int uco__task_checkpoint_suspending(struct uco__task *task);
 /* The same for completing calls: they do not fail in a cancelled scope. */
@@ -147,6 +146,32 @@ static inline struct uco__task *
 uco__task_of(const struct uco_future *future)
 {
     return (struct uco__task *) (uintptr_t) future;
+}
+
+/* The calling task, if there is nothing odd about the caller; else NULL, and uco__task_current()
+ * tells. */
+static inline struct uco__task *
+uco__task_here(void)
+{
+    const struct uco_loop *loop = uco__running;
+
+    if (UCO__UNLIKELY(loop == NULL || uco__loop_stale(loop) || loop->scheduler.current == NULL))
+        return NULL;
+    return uco__task_of_fiber(loop->scheduler.current);
+}
+
+/* uco__checkpoint() for a caller that is known: 0 or -ECANCELED. */
+static inline int
+uco__task_checkpoint(struct uco__task *task)
+{
+    const struct uco__scope *scope = task->scope;
+
+    if (UCO__UNLIKELY(scope->effective || scope->reach != UCO__NEVER ||
+                      task->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
+        return uco__task_checkpoint_slow(task);
+    task->ignored = 0;
+    task->successes++;
+    return 0;
 }
 
 #endif
