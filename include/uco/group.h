@@ -8,9 +8,13 @@
  *
  * A group belongs to the task that made it, its owner, and so do its members, whoever creates them.
  * The first member that fails cancels the others; the owner's own body is left alone and learns it
- * from uco_group_wait(). A member that was only cancelled is no failure. A finished member is freed
- * at once, so that a group which a server keeps for a year does not grow. A group ends with its
- * owner: its members are cancelled, and it is reported if it was not freed.
+ * from uco_group_wait(). A member that was only cancelled is no failure; one that could not be
+ * created for lack of memory is. A finished member is freed at once, so that a group which a server
+ * keeps for a year does not grow. A group ends with its owner: its members are cancelled, and it is
+ * reported if it was not freed.
+ *
+ * So what the members' failure must stop, as whoever feeds a pool of workers, is a member too, and a
+ * server's handlers return 0 whatever their connection came to.
  */
 
 #include <uco/task.h>
@@ -50,7 +54,7 @@ UCO_API uco_group *uco_group_new_at(const char *file, int line);
  * Ownership: The task is borrowed: valid until the caller's next suspension, unless uco_ref'd.
  * Returns:   The task, or NULL with errno ECANCELED (the group is failing or cancelled, or its
  *            owner has returned), EPERM (not inside the group's running loop), EINVAL (g or fn is
- *            NULL), ENOMEM or ESTALE.
+ *            NULL), ENOMEM (the group is failing with it) or ESTALE.
  */
 UCO_API uco_task *uco_group_create_task(uco_group *g, uco_fn *fn, void *arg);
 

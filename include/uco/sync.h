@@ -238,6 +238,13 @@ UCO_API int uco_semaphore_try_acquire(uco_semaphore *s);
 UCO_API int uco_semaphore_release(uco_semaphore *s);
 
 /**
+ * uco_semaphore_value() - How many permits are free.
+ *
+ * Context: Loop's thread. 0 for NULL.
+ */
+UCO_API size_t uco_semaphore_value(const uco_semaphore *s);
+
+/**
  * uco_barrier_init() - Make a barrier for a number of tasks, bound to no loop.
  *
  * Context: Any thread; nobody may be waiting.

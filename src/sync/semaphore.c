@@ -71,3 +71,9 @@ uco_semaphore_release(uco_semaphore *s)
         s->permits++;
     return 0;
 }
+
+size_t
+uco_semaphore_value(const uco_semaphore *s)
+{
+    return s != NULL ? s->permits : 0;
+}

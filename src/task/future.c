@@ -236,7 +236,7 @@ int
 uco_cancel(uco_future *f)
 {
     if (f == NULL)
-        return uco__misuse(-EINVAL, "uco_cancel: the future is NULL");
+        return -EINVAL; /* a task that could not be created: no misuse */
     if (uco__future_is_resolved(f))
         return -EALREADY;
     switch (f->kind) {

@@ -65,6 +65,18 @@ group_close(struct uco_group *group)
 }
 
 static void
+group_fail(struct uco_group *group, const char *name, intptr_t error)
+{
+    if (group->error == 0) {
+        group->error = error;
+        snprintf(group->failed, sizeof group->failed, "%s", name);
+    }
+    group_close(group);
+    if (group->owner == NULL)
+        group_report_error(group); /* nobody is left to wait */
+}
+
+static void
 group_remove(struct uco_group *group, struct uco__task *task)
 {
     uco__list_remove(&task->member);
@@ -79,15 +91,8 @@ uco__group_member_ended(struct uco__task *task)
     struct uco_group *group = task->group;
     intptr_t result = uco__future_read(&task->future); /* read: the group answers for it */
 
-    if (result < 0 && result != -ECANCELED) {
-        if (group->error == 0) {
-            group->error = result;
-            snprintf(group->failed, sizeof group->failed, "%s", uco__task_name(task));
-        }
-        group_close(group);
-        if (group->owner == NULL)
-            group_report_error(group); /* nobody is left to wait */
-    }
+    if (result < 0 && result != -ECANCELED)
+        group_fail(group, uco__task_name(task), result);
     group_remove(group, task);
     uco_unref(&task->future);
 }
@@ -259,8 +264,11 @@ uco_group_create_task_at(const char *file, int line, uco_group *g, const uco_tas
     if (error < 0)
         return uco__error_null(error);
     task = uco__task_new(g->loop, options, fn, arg, &error);
-    if (task == NULL)
+    if (task == NULL) {
+        /* As everywhere: a task that could not be created is one that failed with that. */
+        group_fail(g, "(not created)", error);
         return uco__error_null(error);
+    }
     task->file = file;
     task->line = line;
     task->group = g;

@@ -59,6 +59,14 @@ waits(void *name)
     return finish(name, uco_condition_wait(&condition, &lock));
 }
 
+static bool
+never_asked(void *arg)
+{
+    (void) arg;
+    ck_abort_msg("a predicate was asked without the lock");
+    return true;
+}
+
 static intptr_t
 unowned_main(void *arg)
 {
@@ -67,6 +75,7 @@ unowned_main(void *arg)
     (void) arg;
     begin();
     ck_assert_int_eq(uco_condition_wait(&condition, &lock), -EPERM);
+    ck_assert_int_eq(uco_condition_wait_for(&condition, &lock, never_asked, NULL), -EPERM);
     ck_assert(!uco_lock_is_held(&lock));
     acquire();
     holder = uco_create_task(waits, NULL);

@@ -323,9 +323,7 @@ own_thread_main(void *arg)
         get_now(q, i);
     call_start(&getter, get_once, q, -1);
     ck_assert_int_eq(uco_queue_put_threadsafe(q, &(int){4}), 0);
-    put_now(q, 5);
     call_gets(&getter, 4);
-    get_now(q, 5);
     uco_queue_free(q);
     return 0;
 }
@@ -623,11 +621,12 @@ no_room_main(void *arg)
     ck_assert_int_lt(uco_queue_put_nowait(q, &(int){1}), 0);
     uco_test_fail_off();
     put_from_thread(q, 200, 10, 0);
-    for (int i = 100; i < 210; i++) {
+    for (int i = 100; i < 210; i++)
         get_now(q, i);
-        ck_assert_int_eq(uco_queue_task_done(q), 0);
-    }
     ck_assert_uint_eq(uco_queue_size(q), 0);
+    for (int i = 0; i < 210; i++)
+        ck_assert_int_eq(uco_queue_task_done(q), 0);
+    ck_assert_int_eq(uco_queue_task_done(q), -EINVAL);
     uco_queue_free(q);
     return 0;
 }
@@ -636,6 +635,65 @@ START_TEST(what_was_accepted_is_not_lost_when_the_queue_cannot_grow)
 {
     run_in_all_orders(no_room_main, &(size_t){0});
     run_in_all_orders(no_room_main, &(size_t){1});
+}
+END_TEST
+
+static intptr_t
+no_room_putter_main(void *arg)
+{
+    uco_queue *q = queue_of_ints(1);
+    struct call putter;
+
+    (void) arg;
+    put_now(q, 0);
+    call_start(&putter, put_once, q, 4);
+    put_from_thread(q, 1, 3, 0);
+    ck_assert_int_eq(uco_test_fail("malloc", 1, true, ENOMEM), 0);
+    for (int i = 0; i < 5; i++)
+        get_now(q, i);
+    uco_test_fail_off();
+    call_ends(&putter, 0, 0);
+    uco_queue_free(q);
+    return 0;
+}
+
+/*  main                          | putter
+ *                                | put 4: waits
+ *  a thread puts 1 to 3          |
+ *  memory is short: they can't be moved in
+ *  get 0, 1, 2, each a place for the next
+ *  get 3                         | its 4 is in
+ */
+START_TEST(without_room_what_was_accepted_comes_before_those_who_wait)
+{
+    run_in_all_orders(no_room_putter_main, NULL);
+}
+END_TEST
+
+static intptr_t
+no_room_shutdown_main(void *arg)
+{
+    uco_queue *q = queue_of_ints(1);
+    int item = 7;
+
+    put_from_thread(q, 0, 3, 0);
+    ck_assert_int_eq(uco_test_fail("malloc", 1, true, ENOMEM), 0);
+    ck_assert_int_eq(uco_queue_shutdown(q, *(bool *) arg), 0);
+    for (int i = 0; i < 3 && !*(bool *) arg; i++) {
+        get_now(q, i);
+        ck_assert_int_eq(uco_queue_task_done(q), 0);
+    }
+    ck_assert_int_eq(uco_queue_get_nowait(q, &item), -ESHUTDOWN);
+    ck_assert_int_eq(uco_queue_join(q), 0);
+    uco_test_fail_off();
+    uco_queue_free(q);
+    return 0;
+}
+
+START_TEST(without_room_what_was_accepted_is_fetched_or_dropped_after_a_shutdown)
+{
+    run_in_all_orders(no_room_shutdown_main, &(bool){false});
+    run_in_all_orders(no_room_shutdown_main, &(bool){true});
 }
 END_TEST
 
@@ -676,6 +734,8 @@ add_memory(Suite *suite)
 
     tcase_add_test(tc, without_memory_an_item_is_refused_and_the_others_stay);
     tcase_add_test(tc, what_was_accepted_is_not_lost_when_the_queue_cannot_grow);
+    tcase_add_test(tc, without_room_what_was_accepted_comes_before_those_who_wait);
+    tcase_add_test(tc, without_room_what_was_accepted_is_fetched_or_dropped_after_a_shutdown);
 }
 
 int

@@ -2,8 +2,8 @@
 
 /*
  * Deep and wide trees of tasks: chains that wait for one another, and a hundred thousand that are
- * cancelled at once. A recursion would overflow a stack here, and what is quadratic takes longer than
- * the time that a test has. Sanitizer builds get fewer, for their own limits' sake.
+ * cancelled at once. A recursion would overflow a stack here, and what is quadratic takes longer
+ * than the time that a test has. Sanitizer builds get fewer, for their own limits' sake.
  */
 
 #include "support.h"

@@ -319,7 +319,8 @@ leaving_main(void *arg)
     ck_assert_int_eq(uco_join(uco_create_task_with(&options, leaving_creator, s)), 4);
     ck_assert_int_eq(s->ended, s->began);
     expect_end(s->g, s->returns != 0 ? (int) s->returns : -ECANCELED);
-    uco_generator_free(s->g);
+    if (s->count != 0) /* else the loop frees it */
+        uco_generator_free(s->g);
     return 0;
 }
 
@@ -336,6 +337,40 @@ START_TEST(a_generator_left_open_ends_with_its_creator_and_is_reported_by_name_a
     snprintf(place, sizeof place, "test_generator_end.c:%d", left_line);
     ck_assert_ptr_nonnull(strstr(reports.last, place));
     ck_assert_ptr_nonnull(strstr(reports.last, "'leaver'"));
+}
+END_TEST
+
+static intptr_t
+leave_while_asked(void *arg)
+{
+    struct source *s = arg;
+
+    s->g = make(count_up, s);
+    return uco_test_settle();
+}
+
+static intptr_t
+left_under_asker_main(void *arg)
+{
+    struct source s = {.count = 1, .interval = UCO_FOREVER, .clean_up = 1.0};
+    uco_task *creator =
+        uco_create_task_with(&(uco_task_options){.eager = true}, leave_while_asked, &s);
+
+    (void) arg;
+    ck_assert_int_eq(uco_generator_next(s.g, NULL), -ECANCELED);
+    ck_assert(!uco_cancelled());
+    assert_time(1.0);
+    uco_generator_free(s.g);
+    return uco_join(creator);
+}
+
+START_TEST(who_asks_while_the_creator_returns_gets_the_generators_result)
+{
+    struct reports reports;
+    uco_loop_options options = reporting(&reports);
+
+    ck_assert_int_eq(uco_run_with(&options, left_under_asker_main, NULL), 0);
+    ck_assert_uint_eq(reports.count, 1);
 }
 END_TEST
 
@@ -483,6 +518,7 @@ main(void)
     tcase_add_test(end, a_generator_that_was_freed_and_still_cleans_up_was_not_left_open);
     tcase_add_loop_test(
         end, a_generator_left_open_ends_with_its_creator_and_is_reported_by_name_and_line, 0, 3);
+    tcase_add_test(end, who_asks_while_the_creator_returns_gets_the_generators_result);
     tcase_add_test(misuse, bad_arguments_and_callers_are_refused);
     tcase_add_test(misuse, a_generator_is_refused_to_other_loops_and_threads);
     tcase_add_test(misuse, without_memory_there_is_no_generator_or_its_end_is_enomem);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Groups: what their callers do wrong, and no memory. Each gets the error that the header names, and
- * nothing changes.
+ * Groups: what their callers do wrong, and no memory. Each gets the error that the header names,
+ * and nothing changes.
  */
 
 #include "support.h"
@@ -279,7 +279,8 @@ use_with_little_memory(void)
     made = uco_group_create_task(g, body_return, NULL) != NULL;
     made += uco_group_create_task_with(g, &options, body_return, NULL) != NULL;
     if (made < 2)
-        ck_assert_int_eq(errno, ENOMEM);
+        ck_assert(errno == ENOMEM || errno == ECANCELED);
+    ck_assert_int_eq(uco_group_wait(g), made < 2 ? -ENOMEM : 0);
     ck_assert_int_eq(uco_group_wait(g), 0);
     uco_group_free(g);
     return made < 2 ? -ENOMEM : 0;
@@ -301,7 +302,8 @@ no_memory_main(void *arg)
     return r;
 }
 
-START_TEST(without_memory_making_a_group_or_a_member_fails_and_nothing_else)
+/* A member that could not be made is one that failed, so that nobody has to look at each creation. */
+START_TEST(without_memory_there_is_no_group_or_it_fails_with_that)
 {
     ck_assert_int_eq(run_virtual(no_memory_main, NULL), 0);
 }
@@ -395,7 +397,7 @@ main(void)
     tcase_add_test(misuse, a_member_cannot_wait_for_its_owner);
     tcase_add_test(misuse, a_group_is_refused_to_other_threads_and_loops);
     tcase_add_test(misuse, a_group_is_refused_while_its_loop_does_not_run);
-    tcase_add_test(memory, without_memory_making_a_group_or_a_member_fails_and_nothing_else);
+    tcase_add_test(memory, without_memory_there_is_no_group_or_it_fails_with_that);
     tcase_add_test(memory, cancelling_waiting_and_freeing_need_no_memory);
     tcase_add_test(memory, a_member_without_a_stack_is_a_failure);
     suite_add_tcase(suite, debug);
