@@ -16,12 +16,13 @@ import sys
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 NAME = re.compile(r"\b(?:uco|UCO)_\w*\w\b")
 
-DOCUMENTS = ("README.md", "docs/from-asyncio.md")
+DOCUMENTS = ("README.md", "docs/from-asyncio.md", "docs/testing-your-code.md")
 
 # The environment is no identifier; neither is what a shell or meson calls the dependency.
 OTHER_NAMES = {"UCO_DEBUG", "UCO_SEED", "uco_dep", "uco_http_dep"}
 
 HEADERS = """\
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ HEADERS = """\
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uco/http.h>
+#include <uco/testing.h>
 #include <uco/uco.h>
 """
 
