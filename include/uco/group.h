@@ -8,8 +8,7 @@
  *
  * A group belongs to the task that made it, its owner, and so do its members, whoever creates them.
  * The first member that fails cancels the others; the owner's own body is left alone and learns it
- * from uco_group_wait(). A member that was only cancelled is no failure; one that could not be
- * created for lack of memory is. A finished member is freed at once, so that a group which a server
+ * from uco_group_wait(). A member that was only cancelled is no failure. A finished member is freed at once, so that a group which a server
  * keeps for a year does not grow. A group ends with its owner: its members are cancelled, and it is
  * reported if it was not freed.
  *
@@ -54,7 +53,8 @@ UCO_API uco_group *uco_group_new_at(const char *file, int line);
  * Ownership: The task is borrowed: valid until the caller's next suspension, unless uco_ref'd.
  * Returns:   The task, or NULL with errno ECANCELED (the group is failing or cancelled, or its
  *            owner has returned), EPERM (not inside the group's running loop), EINVAL (g or fn is
- *            NULL), ENOMEM (the group is failing with it) or ESTALE.
+ *            NULL), ENOMEM or ESTALE. Not every creation must be checked: uco_group_wait()
+ *            returns -ENOMEM for one that failed so, though nobody is cancelled for it.
  */
 UCO_API uco_task *uco_group_create_task(uco_group *g, uco_fn *fn, void *arg);
 
@@ -92,6 +92,7 @@ UCO_API uco_task *uco_group_create_task_at(const char *file, int line, uco_group
  * Context: Coroutine, the group's owner. Suspends, unless the group is empty.
  * Returns: 0 all have succeeded, or were cancelled, also by uco_group_cancel()
  *          the result of the first member that failed; the others were cancelled then
+ *          -ENOMEM     a member could not be created, and none failed before
  *          -ECANCELED  the caller was cancelled, and no member failed
  *          -EINVAL     g is NULL
  *          -EPERM      not the owner, or not in a coroutine

@@ -65,15 +65,12 @@ group_close(struct uco_group *group)
 }
 
 static void
-group_fail(struct uco_group *group, const char *name, intptr_t error)
+group_note(struct uco_group *group, const char *name, intptr_t error)
 {
-    if (group->error == 0) {
-        group->error = error;
-        snprintf(group->failed, sizeof group->failed, "%s", name);
-    }
-    group_close(group);
-    if (group->owner == NULL)
-        group_report_error(group); /* nobody is left to wait */
+    if (group->error != 0)
+        return;
+    group->error = error;
+    snprintf(group->failed, sizeof group->failed, "%s", name);
 }
 
 static void
@@ -91,8 +88,12 @@ uco__group_member_ended(struct uco__task *task)
     struct uco_group *group = task->group;
     intptr_t result = uco__future_read(&task->future); /* read: the group answers for it */
 
-    if (result < 0 && result != -ECANCELED)
-        group_fail(group, uco__task_name(task), result);
+    if (result < 0 && result != -ECANCELED) {
+        group_note(group, uco__task_name(task), result);
+        group_close(group);
+        if (group->owner == NULL)
+            group_report_error(group); /* nobody is left to wait */
+    }
     group_remove(group, task);
     uco_unref(&task->future);
 }
@@ -265,8 +266,7 @@ uco_group_create_task_at(const char *file, int line, uco_group *g, const uco_tas
         return uco__error_null(error);
     task = uco__task_new(g->loop, options, fn, arg, &error);
     if (task == NULL) {
-        /* As everywhere: a task that could not be created is one that failed with that. */
-        group_fail(g, "(not created)", error);
+        group_note(g, "(not created)", error);
         return uco__error_null(error);
     }
     task->file = file;

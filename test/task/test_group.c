@@ -8,7 +8,6 @@
 #include "support.h"
 
 #include <malloc.h>
-#include <string.h>
 
 #define NUMBER(n) ((void *) (intptr_t) (n))
 #define assert_time(seconds) ck_assert_double_eq_tol(uco_time(), seconds, 1e-6)
