@@ -8,12 +8,12 @@
  *
  * A group belongs to the task that made it, its owner, and so do its members, whoever creates them.
  * The first member that fails cancels the others; the owner's own body is left alone and learns it
- * from uco_group_wait(). A member that was only cancelled is no failure. A finished member is freed at once, so that a group which a server
- * keeps for a year does not grow. A group ends with its owner: its members are cancelled, and it is
- * reported if it was not freed.
+ * from uco_group_wait(). A member that was only cancelled is no failure. A finished member is freed
+ * at once, so that a group which a server keeps for a year does not grow. A group ends with its
+ * owner: its members are cancelled, and it is reported if it was not freed.
  *
- * So what the members' failure must stop, as whoever feeds a pool of workers, is a member too, and a
- * server's handlers return 0 whatever their connection came to.
+ * So what the members' failure must stop, as whoever feeds a pool of workers, is a member too, and
+ * a server's handlers return 0 whatever their connection came to.
  */
 
 #include <uco/task.h>

@@ -175,15 +175,16 @@ UCO_API int uco_condition_wait(uco_condition *c, uco_lock *l);
  *
  * @predicate: Must not suspend.
  *
- * Context: Coroutine. Suspends unless the predicate holds at once; a cancellation point in any case.
+ * Context: Coroutine. Suspends unless the predicate holds at once; a cancellation point in any
+ *          case.
  * Returns: 0 (the predicate holds), and as uco_condition_wait(); -EINVAL also if predicate is NULL.
  */
 UCO_API int uco_condition_wait_for(uco_condition *c, uco_lock *l, bool (*predicate)(void *arg),
                                    void *arg);
 
 /**
- * uco_condition_notify() - Wake the n tasks that have waited longest, or all if they are fewer. Each
- * goes on when it has the lock again.
+ * uco_condition_notify() - Wake the n tasks that have waited longest, or all if they are fewer.
+ * Each goes on when it has the lock again.
  *
  * Context: Loop's thread; needs no lock. Does not suspend.
  * Returns: 0, -EINVAL (c is NULL), -EPERM (another loop's).

@@ -3,12 +3,12 @@
 #define UCO_BASE_FUTEX_H
 
 /*
- * A mutex of four bytes, for the few instructions in which a future's list of waiters changes, and a
- * wait for a word.
+ * A mutex of four bytes, for the few instructions in which a future's list of waiters changes, and
+ * a wait for a word.
  *
- * While the process has one thread, neither it nor a count of references needs an atomic instruction,
- * which would be half of a short task's cost. A thread cannot appear in between: nothing that is held
- * or counted so calls out.
+ * While the process has one thread, neither it nor a count of references needs an atomic
+ * instruction, which would be half of a short task's cost. A thread cannot appear in between:
+ * nothing that is held or counted so calls out.
  */
 
 #include "base/compiler.h"

@@ -3,8 +3,8 @@
 /*
  * The loops of this process.
  *
- * 1. Each loop that has not closed is in the list; its number is never another's, so what is bound to
- *    a loop can name it without holding it.
+ * 1. Each loop that has not closed is in the list; its number is never another's, so what is bound
+ *    to a loop can name it without holding it.
  * 2. A loop that was made before a fork() is dead in the child: its fds are closed there (an epoll
  *    set is shared: the child's registrations would show up in the parent), and each call answers
  *    -ESTALE.

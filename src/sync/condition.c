@@ -6,9 +6,9 @@
  * 1. A waiter is in the condition's list until it is notified or cancelled; from then on it only
  *    waits for the lock, and nothing interrupts that.
  *
- * Whoever notifies moves the waiter over to its lock, and so wakes nobody who would have to wait for
- * the lock at once. A waiter that was notified has the notification: a cancellation that comes while
- * it waits for the lock is its next call's.
+ * Whoever notifies moves the waiter over to its lock, and so wakes nobody who would have to wait
+ * for the lock at once. A waiter that was notified has the notification: a cancellation that comes
+ * while it waits for the lock is its next call's.
  */
 
 #include "core/report.h"

@@ -5,14 +5,14 @@
  *
  * 1. A block is in use, in `free`, or in `foreign`. A free one is hidden from tools that look for
  *    wrong accesses, but for `holds`, which is 0 then and only written on the loop's thread.
- * 2. A block holds the loop's memory. Those that the loop's thread takes and gives back, nearly all,
- *    are counted for that by it alone, until it closes.
+ * 2. A block holds the loop's memory. Those that the loop's thread takes and gives back, nearly
+ *    all, are counted for that by it alone, until it closes.
  * 3. A block that another thread took goes back to `foreign`, whoever gives it back: otherwise a
  *    thread that submits and a loop that ends tasks would make ever more of them.
  *
  * They lie densely in chunks: those of neighbouring tasks share pages, and a switch from one to the
- * next finds them in the cache. (Next to the hot end of its stack each would touch a cache line, and
- * a page, of its own.)
+ * next finds them in the cache. (Next to the hot end of its stack each would touch a cache line,
+ * and a page, of its own.)
  */
 
 #include "task/blocks.h"
@@ -132,7 +132,8 @@ uco__task_blocks_take(struct uco_loop *loop, bool here)
     }
     if (blocks->free == NULL)
         blocks_fetch(blocks);
-    /* A task is an allocation for whoever makes allocations fail, whether there is a block or not. */
+    /* A task is an allocation for whoever makes allocations fail, whether there is a block or not.
+     */
     if (blocks->free != NULL ? uco__fault(UCO__FAULT_malloc) < 0 : !uco__task_blocks_grow(blocks))
         return NULL;
     task = blocks_pop(&blocks->free);

@@ -7,8 +7,8 @@
  *    parked in yield unless it was asked for a value and has not given it yet.
  * 2. A value stays until somebody takes it: whoever asked may be cancelled meanwhile, and then the
  *    next one to ask gets it. fn goes on only when there is none and one is asked for.
- * 3. A generator whose creator has returned has no creator; fn was cancelled. Its memory stays until
- *    it is freed, or else the loop's end.
+ * 3. A generator whose creator has returned has no creator; fn was cancelled. Its memory stays
+ *    until it is freed, or else the loop's end.
  */
 
 #include "task/generator.h"
@@ -20,7 +20,8 @@
 #include "task/runtime.h"
 #include "task/task.h"
 
-/* Who is in next. What it gets is the result of its wait: when that ends, the generator may be gone. */
+/* Who is in next. What it gets is the result of its wait: when that ends, the generator may be
+ * gone. */
 struct asker {
     struct uco__wait wait;
     struct uco_generator *generator;

@@ -3,11 +3,11 @@
 /*
  * Groups.
  *
- * 1. `members` are the group's tasks that have not ended; each is a child of the owner, and the group
- *    holds the reference that its creation gave.
- * 2. While `closed`, members are cancelled and new ones refused. It begins with the first failure, a
- *    cancellation of the group or of the owner's wait, or the owner's return; the end of a wait ends
- *    it.
+ * 1. `members` are the group's tasks that have not ended; each is a child of the owner, and the
+ *    group holds the reference that its creation gave.
+ * 2. While `closed`, members are cancelled and new ones refused. It begins with the first failure,
+ *    a cancellation of the group or of the owner's wait, or the owner's return; the end of a wait
+ *    ends it.
  * 3. A group whose owner has returned has no owner, and is closed for ever. Its memory stays until
  *    the loop's end, since somebody may still hold the pointer.
  */
@@ -235,8 +235,8 @@ member_unref_run(struct uco__ready *node)
     uco_unref(&uco__task_of_ready(node)->future);
 }
 
-/* The caller may look at the task until it suspends. One that has ended already is freed in the next
- * turn therefore. */
+/* The caller may look at the task until it suspends. One that has ended already is freed in the
+ * next turn therefore. */
 static void
 member_begin(struct uco_group *group, struct uco__task *task, bool eager)
 {

@@ -3,8 +3,8 @@
 /*
  * Task-local storage.
  *
- * 1. Tasks that have the same values share one table. It is copied when one of them sets a value, so
- *    inheriting costs one count, however many values there are.
+ * 1. Tasks that have the same values share one table. It is copied when one of them sets a value,
+ *    so inheriting costs one count, however many values there are.
  * 2. An entry counts the tables that it is in. The last one to lose it destroys the value, as a
  *    callback.
  * 3. A key is an index and a serial number; the index is used again, the number is not. An entry

@@ -8,7 +8,8 @@
  *    cancelled; so the innermost's is the task's answer. It only ever turns true.
  * 3. `reach` is the earliest deadline among the same scopes, so that a checkpoint has one number to
  *    look at.
- * 4. `cut` is brought up to date from the inside outwards as scopes close, so that depth costs nothing.
+ * 4. `cut` is brought up to date from the inside outwards as scopes close, so that depth costs
+ *    nothing.
  * 5. A ticket is the loop's number and a slot's index, and the number of this use of the slot. A
  *    slot that is used again has another number, so an old ticket is recognised and no pointer into
  *    a dead frame exists.
