@@ -8,7 +8,7 @@
  * Zeroed structs are ready to use (a barrier wants its number of parties), and need no clean-up.
  * Each binds to the loop that first uses it, until it is initialised or zeroed again; a task of
  * another loop gets -EPERM, whether it would have to wait or not. While somebody waits, the struct
- * must stay where it is.
+ * must stay where it is; while a lock is held, it must not be zeroed.
  *
  * All are fair: waiters are served in the order of their coming, and what is released is handed to
  * the first of them by whoever releases it, so that nobody who comes later can take it. What was

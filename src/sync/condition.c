@@ -57,16 +57,14 @@ condition_wait(struct uco__task *task, uco_condition *c, uco_lock *l)
 static int
 condition_begin(uco_condition *c, uco_lock *l, struct uco__task **task, bool arguments)
 {
-    int r = uco__sync_enter(c != NULL && l != NULL && arguments ? &c->loop : NULL, task);
+    int r = uco__sync_enter(c != NULL && l != NULL && arguments ? &l->loop : NULL, task);
 
-    if (r == 0)
-        r = uco__sync_bind(&l->loop);
     if (r < 0)
         return r;
     if (!uco__lock_is_mine(l, *task))
         return uco__misuse(-EPERM, "uco_condition_wait: task '%s' does not hold the lock",
                            uco__task_name(*task));
-    return 0;
+    return uco__sync_bind(&c->loop);
 }
 
 int

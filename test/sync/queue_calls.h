@@ -2,10 +2,11 @@
 #ifndef TEST_QUEUE_CALLS_H
 #define TEST_QUEUE_CALLS_H
 
-/* What the tests of queues share: queues of ints, and tasks that make one call. */
+/* What the tests of queues share: queues of ints, tasks that make one call, and other threads. */
 
 #include "support.h"
 
+#include <pthread.h>
 #include <uco/queue.h>
 
 /* A task that gets, puts or joins once, and what became of it. */
@@ -106,6 +107,49 @@ compare_ints(const void *a, const void *b)
     const int *x = a, *y = b;
 
     return (*x > *y) - (*x < *y);
+}
+
+static inline pthread_t
+thread_start(void *(*fn)(void *arg), void *arg)
+{
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, fn, arg), 0);
+    return thread;
+}
+
+static inline void
+thread_ends(pthread_t thread)
+{
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+
+/* Puts the items from, from + 1, ... in, from a thread of its own, and returns when they are. */
+struct batch {
+    uco_queue *queue;
+    int from;
+    int n;
+    int result; /* of each */
+};
+
+static inline void *
+batch_put(void *arg)
+{
+    struct batch *batch = arg;
+
+    for (int i = 0; i < batch->n; i++) {
+        int item = batch->from + i;
+
+        ck_assert_int_eq(uco_queue_put_threadsafe(batch->queue, &item), batch->result);
+        item = -1; /* it was copied */
+    }
+    return NULL;
+}
+
+static inline void
+put_from_thread(uco_queue *q, int from, int n, int result)
+{
+    thread_ends(thread_start(batch_put, &(struct batch){q, from, n, result}));
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Barriers used where they can't be: not initialised, outside a coroutine, on two loops, between two
- * runs.
+ * Barriers used where they can't be: not initialised, outside a coroutine, on two loops, between
+ * two runs.
  */
 
 #include "scene.h"

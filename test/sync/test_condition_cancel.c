@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Conditions in which waiters are cancelled, time out, or lose the lock to one that ends with it: the
- * lock is held again whatever happens, and no notification is lost.
+ * Conditions in which waiters are cancelled, time out, or lose the lock to one that ends with it:
+ * the lock is held again whatever happens, and no notification is lost.
  */
 
 #include "scene.h"

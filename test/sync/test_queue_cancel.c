@@ -7,6 +7,7 @@
 #include "sync/queue_calls.h"
 
 #include <malloc.h>
+#include <string.h>
 
 static void
 open_cancelled(uco_scope *s)
@@ -442,6 +443,29 @@ START_TEST(a_cancelled_caller_does_not_learn_of_a_shutdown)
 }
 END_TEST
 
+static intptr_t
+nobody_puts_main(void *arg)
+{
+    uco_queue *q = queue_of_ints(1);
+    int item = 7, r = uco_queue_get(q, &item);
+
+    (void) arg;
+    ck_assert_int_eq(item, 7);
+    uco_queue_free(q);
+    return r;
+}
+
+START_TEST(a_getter_whom_nobody_can_serve_is_a_deadlock)
+{
+    struct reports reports;
+    uco_loop_options options = reporting(&reports);
+
+    ck_assert_int_eq(uco_run_with(&options, nobody_puts_main, NULL), -EDEADLK);
+    ck_assert_uint_eq(reports.count, 1);
+    ck_assert_ptr_nonnull(strstr(reports.last, "queue"));
+}
+END_TEST
+
 /* --- timeouts --- */
 
 static intptr_t
@@ -611,6 +635,7 @@ add_cancellation(Suite *suite)
     tcase_add_test(tc, what_does_not_suspend_is_no_cancellation_point);
     tcase_add_test(tc, a_call_that_lets_others_run_does_nothing_when_they_cancel_it);
     tcase_add_test(tc, a_cancelled_caller_does_not_learn_of_a_shutdown);
+    tcase_add_test(tc, a_getter_whom_nobody_can_serve_is_a_deadlock);
 }
 
 static void

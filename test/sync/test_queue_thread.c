@@ -7,25 +7,9 @@
 
 #include "sync/queue_calls.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #define THREADS 4
-
-static pthread_t
-thread_start(void *(*fn)(void *arg), void *arg)
-{
-    pthread_t thread;
-
-    ck_assert_int_eq(pthread_create(&thread, NULL, fn, arg), 0);
-    return thread;
-}
-
-static void
-thread_ends(pthread_t thread)
-{
-    ck_assert_int_eq(pthread_join(thread, NULL), 0);
-}
 
 struct numbered {
     int thread;
@@ -171,34 +155,6 @@ START_TEST(what_threads_put_in_passes_through_a_chain_of_queues)
 END_TEST
 
 /* --- one thread at a time --- */
-
-/* Puts the items from, from + 1, ... in, from a thread of its own, and returns when they are. */
-struct batch {
-    uco_queue *queue;
-    int from;
-    int n;
-    int result; /* of each */
-};
-
-static void *
-batch_put(void *arg)
-{
-    struct batch *batch = arg;
-
-    for (int i = 0; i < batch->n; i++) {
-        int item = batch->from + i;
-
-        ck_assert_int_eq(uco_queue_put_threadsafe(batch->queue, &item), batch->result);
-        item = -1; /* it was copied */
-    }
-    return NULL;
-}
-
-static void
-put_from_thread(uco_queue *q, int from, int n, int result)
-{
-    thread_ends(thread_start(batch_put, &(struct batch){q, from, n, result}));
-}
 
 static intptr_t
 past_capacity_main(void *arg)
@@ -577,126 +533,6 @@ START_TEST(the_loops_close_amid_a_flood_loses_nothing_that_was_accepted)
 }
 END_TEST
 
-/* --- without memory --- */
-
-static intptr_t
-no_memory_main(void *arg)
-{
-    uco_queue *q = queue_of_ints(0);
-    struct call getter;
-
-    (void) arg;
-    put_from_thread(q, 0, 2, 0);
-    ck_assert_int_eq(uco_test_fail("malloc", 1, true, ENOMEM), 0);
-    put_from_thread(q, 7, 1, -ENOMEM);
-    ck_assert_int_eq(uco_queue_put_threadsafe(q, &(int){7}), -ENOMEM);
-    uco_test_fail_off();
-    put_from_thread(q, 2, 1, 0);
-    for (int i = 0; i < 3; i++)
-        get_now(q, i);
-    call_start(&getter, get_once, q, -1);
-    put_from_thread(q, 3, 1, 0);
-    call_gets(&getter, 3);
-    uco_queue_free(q);
-    return 0;
-}
-
-START_TEST(without_memory_an_item_is_refused_and_the_others_stay)
-{
-    run_in_all_orders(no_memory_main, NULL);
-}
-END_TEST
-
-static intptr_t
-no_room_main(void *arg)
-{
-    uco_queue *q = queue_of_ints(*(size_t *) arg);
-
-    put_from_thread(q, 0, 200, 0);
-    ck_assert_int_eq(uco_test_fail("malloc", 1, true, ENOMEM), 0);
-    ck_assert_uint_eq(uco_queue_size(q), 200);
-    for (int i = 0; i < 100; i++)
-        get_now(q, i);
-    ck_assert_uint_eq(uco_queue_size(q), 100);
-    ck_assert_int_lt(uco_queue_put_nowait(q, &(int){1}), 0);
-    uco_test_fail_off();
-    put_from_thread(q, 200, 10, 0);
-    for (int i = 100; i < 210; i++)
-        get_now(q, i);
-    ck_assert_uint_eq(uco_queue_size(q), 0);
-    for (int i = 0; i < 210; i++)
-        ck_assert_int_eq(uco_queue_task_done(q), 0);
-    ck_assert_int_eq(uco_queue_task_done(q), -EINVAL);
-    uco_queue_free(q);
-    return 0;
-}
-
-START_TEST(what_was_accepted_is_not_lost_when_the_queue_cannot_grow)
-{
-    run_in_all_orders(no_room_main, &(size_t){0});
-    run_in_all_orders(no_room_main, &(size_t){1});
-}
-END_TEST
-
-static intptr_t
-no_room_putter_main(void *arg)
-{
-    uco_queue *q = queue_of_ints(1);
-    struct call putter;
-
-    (void) arg;
-    put_now(q, 0);
-    call_start(&putter, put_once, q, 4);
-    put_from_thread(q, 1, 3, 0);
-    ck_assert_int_eq(uco_test_fail("malloc", 1, true, ENOMEM), 0);
-    for (int i = 0; i < 5; i++)
-        get_now(q, i);
-    uco_test_fail_off();
-    call_ends(&putter, 0, 0);
-    uco_queue_free(q);
-    return 0;
-}
-
-/*  main                          | putter
- *                                | put 4: waits
- *  a thread puts 1 to 3          |
- *  memory is short: they can't be moved in
- *  get 0, 1, 2, each a place for the next
- *  get 3                         | its 4 is in
- */
-START_TEST(without_room_what_was_accepted_comes_before_those_who_wait)
-{
-    run_in_all_orders(no_room_putter_main, NULL);
-}
-END_TEST
-
-static intptr_t
-no_room_shutdown_main(void *arg)
-{
-    uco_queue *q = queue_of_ints(1);
-    int item = 7;
-
-    put_from_thread(q, 0, 3, 0);
-    ck_assert_int_eq(uco_test_fail("malloc", 1, true, ENOMEM), 0);
-    ck_assert_int_eq(uco_queue_shutdown(q, *(bool *) arg), 0);
-    for (int i = 0; i < 3 && !*(bool *) arg; i++) {
-        get_now(q, i);
-        ck_assert_int_eq(uco_queue_task_done(q), 0);
-    }
-    ck_assert_int_eq(uco_queue_get_nowait(q, &item), -ESHUTDOWN);
-    ck_assert_int_eq(uco_queue_join(q), 0);
-    uco_test_fail_off();
-    uco_queue_free(q);
-    return 0;
-}
-
-START_TEST(without_room_what_was_accepted_is_fetched_or_dropped_after_a_shutdown)
-{
-    run_in_all_orders(no_room_shutdown_main, &(bool){false});
-    run_in_all_orders(no_room_shutdown_main, &(bool){true});
-}
-END_TEST
-
 static void
 add_threads(Suite *suite)
 {
@@ -727,17 +563,6 @@ add_ends(Suite *suite)
     tcase_add_test(tc, the_loops_close_amid_a_flood_loses_nothing_that_was_accepted);
 }
 
-static void
-add_memory(Suite *suite)
-{
-    TCase *tc = case_new(suite, "without memory");
-
-    tcase_add_test(tc, without_memory_an_item_is_refused_and_the_others_stay);
-    tcase_add_test(tc, what_was_accepted_is_not_lost_when_the_queue_cannot_grow);
-    tcase_add_test(tc, without_room_what_was_accepted_comes_before_those_who_wait);
-    tcase_add_test(tc, without_room_what_was_accepted_is_fetched_or_dropped_after_a_shutdown);
-}
-
 int
 main(void)
 {
@@ -745,6 +570,5 @@ main(void)
 
     add_threads(suite);
     add_ends(suite);
-    add_memory(suite);
     return suite_end(suite);
 }

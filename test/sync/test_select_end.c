@@ -6,10 +6,18 @@
 
 #include "sync/select_calls.h"
 
+#include <malloc.h>
 #include <math.h>
-#include <pthread.h>
 
 static const double not_a_number = (double) NAN;
+
+static size_t
+allocated(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
 
 static void
 shut_down(uco_queue *q, bool immediate)
@@ -237,31 +245,46 @@ interrupted_main(void *arg)
 START_TEST(a_queue_can_be_freed_while_a_call_lets_others_run)
 {
     static uco_fn *const calls[] = {get_and_put, join_always, select_always};
+    size_t before = 0;
 
     for (size_t i = 0; i < COUNT(calls); i++) {
         run_in_all_orders(interrupted_main, &(struct interrupted){calls[i], false});
         run_in_all_orders(interrupted_main, &(struct interrupted){calls[i], true});
+        if (i == 0)
+            before = allocated();
     }
+    ck_assert_uint_le(allocated(), before + 16384); /* Check has memory of its own */
+}
+END_TEST
+
+static intptr_t
+selected_and_freed_main(void *arg)
+{
+    size_t before = 0;
+
+    (void) arg;
+    for (int i = 0; i < 1000; i++) {
+        struct pair p = pair_new();
+        struct selection s = either(p.empty, -1, p.full, 3);
+
+        if (i == 100)
+            before = allocated();
+        ck_assert_int_eq(select_now(&s, 1.0), -ETIMEDOUT);
+        put_now(p.empty, 1);
+        ck_assert_int_eq(select_now(&s, 1.0), 0);
+        pair_free(&p);
+    }
+    ck_assert_uint_le(allocated(), before + 16384);
+    return 0;
+}
+
+START_TEST(queues_that_were_selected_from_give_their_memory_back)
+{
+    ck_assert_int_eq(run_virtual(selected_and_freed_main, NULL), 0);
 }
 END_TEST
 
 /* --- other threads --- */
-
-static void *
-put_from_thread(void *queue)
-{
-    ck_assert_int_eq(uco_queue_put_threadsafe(queue, &(int){9}), 0);
-    return NULL;
-}
-
-static void
-in_thread(void *(*fn)(void *arg), void *arg)
-{
-    pthread_t thread;
-
-    ck_assert_int_eq(pthread_create(&thread, NULL, fn, arg), 0);
-    ck_assert_int_eq(pthread_join(thread, NULL), 0);
-}
 
 static intptr_t
 threadsafe_main(void *arg)
@@ -271,9 +294,9 @@ threadsafe_main(void *arg)
 
     (void) arg;
     selection_start(&s);
-    in_thread(put_from_thread, p.empty);
+    put_from_thread(p.empty, 9, 1, 0);
     selection_did(&s, 1, 0, 9);
-    in_thread(put_from_thread, p.empty);
+    put_from_thread(p.empty, 9, 1, 0);
     ck_assert_int_eq(select_now(&s, 0), 1);
     ck_assert_int_eq(s.items[1], 9);
     pair_free(&p);
@@ -446,7 +469,7 @@ wrong_caller_main(void *arg)
     (void) arg;
     ck_assert_int_eq(uco_loop_call_soon(uco_get_running_loop(), select_without_coroutine, &s), 0);
     ck_assert_int_eq(uco_test_settle(), 0);
-    in_thread(select_in_thread, &s);
+    thread_ends(thread_start(select_in_thread, &s));
     check_size(p.empty, 0);
     check_size(p.full, 1);
     pair_free(&p);
@@ -506,6 +529,7 @@ add_ends(Suite *suite)
     tcase_add_test(tc, freeing_a_queue_while_selecting_is_what_happens);
     tcase_add_test(tc, what_happened_before_all_queues_were_freed_is_kept);
     tcase_add_test(tc, a_queue_can_be_freed_while_a_call_lets_others_run);
+    tcase_add_test(tc, queues_that_were_selected_from_give_their_memory_back);
     tcase_add_test(tc, an_item_of_another_thread_ends_the_wait);
 }
 

@@ -27,9 +27,12 @@ release(int times)
 static void
 drain(int permits)
 {
-    for (int i = 0; i < permits; i++)
+    for (; permits > 0; permits--) {
+        ck_assert_uint_eq(uco_semaphore_value(&semaphore), (size_t) permits);
         ck_assert_int_eq(uco_semaphore_try_acquire(&semaphore), 0);
+    }
     ck_assert_int_eq(uco_semaphore_try_acquire(&semaphore), -EAGAIN);
+    ck_assert_uint_eq(uco_semaphore_value(&semaphore), 0);
 }
 
 /* Takes a permit and keeps it. */
@@ -427,6 +430,7 @@ null_main(void *arg)
     ck_assert_int_eq(uco_semaphore_acquire(NULL), -EINVAL);
     ck_assert_int_eq(uco_semaphore_try_acquire(NULL), -EINVAL);
     ck_assert_int_eq(uco_semaphore_release(NULL), -EINVAL);
+    ck_assert_uint_eq(uco_semaphore_value(NULL), 0);
     return 0;
 }
 
