@@ -52,7 +52,8 @@ UCO_API int uco_local_set(uco_local key, void *value);
 
 /**
  * uco_local_free() - Give a key back. No task has a value under it any more; those that there are
- * will be destroyed when their last holder ends.
+ * will be destroyed when their last holder ends, or before that when it sets a value under a key
+ * that was made later.
  *
  * Context: Any thread.
  * Returns: 0, -EINVAL (not a key).

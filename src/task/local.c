@@ -34,12 +34,14 @@ struct uco__local_entry {
 struct key {
     uint32_t serial; /* of the present use of the index, or of the last one */
     bool used;
+    uint32_t next_free; /* index + 1 of the next free one; 0: none */
     void (*destroy)(void *value);
 };
 
 static struct uco__mutex keys_mutex;
 static struct key *keys;
 static uint32_t key_count;
+static uint32_t key_free; /* as next_free */
 
 static uint32_t
 key_index(uco_local key)
@@ -58,46 +60,65 @@ key_find(uco_local key)
     return &keys[index];
 }
 
-/* With the mutex: an index that is free, or key_count without memory. */
-static uint32_t
-key_take(void)
+/* With the mutex. */
+static void
+key_push(uint32_t index)
 {
-    uint32_t index = 0;
+    keys[index].used = false;
+    keys[index].next_free = key_free;
+    key_free = index + 1;
+}
+
+/* With the mutex. */
+static bool
+keys_grow(void)
+{
     uint32_t count = key_count > 0 ? key_count * 2 : 8;
     struct key *more;
 
-    while (index < key_count && keys[index].used)
-        index++;
-    if (index < key_count || count > KEYS_MAX)
-        return index;
+    if (count > KEYS_MAX)
+        return false;
     more = uco__reallocate(keys, count * sizeof *more);
     if (more == NULL)
-        return index;
+        return false;
     memset(more + key_count, 0, (count - key_count) * sizeof *more);
     keys = more;
+    for (uint32_t index = count; index-- > key_count;)
+        key_push(index);
     key_count = count;
-    return index;
+    return true;
+}
+
+/* With the mutex; NULL without memory. */
+static struct key *
+key_take(void)
+{
+    struct key *key;
+
+    if (key_free == 0 && !keys_grow())
+        return NULL;
+    key = &keys[key_free - 1];
+    key_free = key->next_free;
+    key->used = true;
+    key->serial++;
+    return key;
 }
 
 int
 uco_local_new(uco_local *key, void (*destroy)(void *value))
 {
-    uint32_t index;
-    int r = -ENOMEM;
+    struct key *taken;
 
     if (key == NULL)
         return uco__misuse(-EINVAL, "uco_local_new: the key is NULL");
     uco__mutex_lock(&keys_mutex);
-    index = key_take();
-    if (index < key_count) {
-        keys[index].used = true;
-        keys[index].serial++;
-        keys[index].destroy = destroy;
-        *key = (uco_local) keys[index].serial << 32 | index;
-        r = 0;
+    taken = key_take();
+    if (taken != NULL) {
+        taken->destroy = destroy;
+        *key = (uco_local) taken->serial << 32 | (uint32_t) (taken - keys);
     }
     uco__mutex_unlock(&keys_mutex);
-    return r;
+    return taken != NULL ? 0 : -ENOMEM;
 }
 
 /* Whether it is a key, and what destroys its values. */
@@ -121,7 +142,7 @@ uco_local_free(uco_local key)
     uco__mutex_lock(&keys_mutex);
     found = key_find(key);
     if (found != NULL)
-        found->used = false;
+        key_push(key_index(key));
     uco__mutex_unlock(&keys_mutex);
     return found != NULL ? 0 : uco__misuse(-EINVAL, "uco_local_free: not a key");
 }
@@ -165,8 +186,10 @@ locals_own(struct uco__task *task, size_t count)
 
     if (old != NULL && old->holders == 1 && old->count >= count)
         return old;
-    if (old != NULL && old->count > count)
+    if (old != NULL && old->count >= count)
         count = old->count;
+    else if (old != NULL && old->count * 2 > count)
+        count = old->count * 2;
     locals = uco__allocate(sizeof *locals + count * sizeof locals->entries[0]);
     if (locals == NULL)
         return NULL;

@@ -7,7 +7,7 @@
  * 2. `effective` of a scope says whether it, or one outside of it up to the nearest shield, is
  *    cancelled; so the innermost's is the task's answer. It only ever turns true.
  * 3. `reach` is the earliest deadline among the same scopes, so that a checkpoint has one number to
- *    look at.
+ *    look at. It counts only while none of them is cancelled.
  * 4. `cut` is brought up to date from the inside outwards as scopes close, so that depth costs
  *    nothing.
  * 5. A ticket is the loop's number and a slot's index, and the number of this use of the slot. A
@@ -105,8 +105,7 @@ uco__scope_cancel_now(struct uco__scope *scope, enum uco__scope_cause cause)
     scope->cause = cause;
     if (scope->deadline != UCO__NEVER) {
         uco__timer_stop(scope->task->future.loop, &slot_of(scope)->timer);
-        scope->deadline = UCO__NEVER;
-        scope_update_reach(scope);
+        scope->deadline = UCO__NEVER; /* `reach` says nothing where `effective` is true */
     }
     scope->cancelled_at = scope->task->calls_cut;
     scope->effective = true;

@@ -162,7 +162,7 @@ added_by_others_main(void *arg)
     return uco_join(other);
 }
 
-/* T1 */
+/* T1: added from outside while the owner waits. */
 START_TEST(members_that_tasks_and_callbacks_of_the_loop_add_are_waited_for)
 {
     run_in_all_orders(added_by_others_main, NULL);
@@ -407,7 +407,7 @@ drain_main(void *arg)
     return 0;
 }
 
-/* T19 */
+/* T19: the failure is there at 1 s, the wait ends at 4 s. */
 START_TEST(a_failed_group_is_waited_for_until_its_last_member_has_cleaned_up)
 {
     run_in_all_orders(drain_main, NULL);

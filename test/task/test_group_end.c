@@ -135,7 +135,7 @@ empty_main(void *arg)
     return 0;
 }
 
-/* T10 */
+/* T10: empty, and its owner cancelled. */
 START_TEST(waiting_for_an_empty_group_passes_a_cancellation_on)
 {
     run_in_all_orders(empty_main, NULL);
