@@ -14,9 +14,12 @@ usage: ./run.sh COMMAND [ARGUMENT...]
   tour               build the tour and run it
   test [ARGUMENT...] build and run all tests; arguments go to `meson test`,
                      as in: ./run.sh test --suite core
-  bench [NAME...]    build and run the benchmarks, all or those named
+  bench [--peers] [NAME...]
+                     build and run the benchmarks, all or those named; --peers
+                     installs Go and boost.fiber for those that can compare uco
+                     with them (what is there is compared with in any case)
   install [COMMAND]  only install what is missing for tour, test (unless told
-                     otherwise), bench or ci, which is what .ci/run uses
+                     otherwise), bench, peers or ci, which is what .ci/run uses
   help               this text
 
 What is missing is installed by apt-get on Debian, as root or by sudo; on other
@@ -40,6 +43,11 @@ test  g++                    program   c++ g++ clang++
 test  check                  module    check >= 0.15
 test  libsubunit-dev         module    libsubunit
 test  openssl                program   openssl
+peers g++                    program   c++ g++ clang++
+peers golang-go              program   go
+peers libboost-context-dev   package
+peers libboost-fiber-dev     package
+peers python3                program   python3
 ci    clang                  program   clang
 ci    libclang-rt-14-dev     package
 ci    valgrind               program   valgrind
@@ -109,6 +117,7 @@ missing_for() {
     case $1 in
     test) groups='tour test' ;;
     ci) groups='tour test ci' ;;
+    peers) groups='tour peers' ;;
     *) groups=tour ;;
     esac
 
@@ -199,8 +208,13 @@ run_tests() {
 bench() {
     status=0
     ran=0
+    wanted=bench
 
-    install_for bench
+    if [ "${1:-}" = --peers ]; then
+        wanted=peers
+        shift
+    fi
+    install_for "$wanted"
     build release -Dbuildtype=release -Dtests=disabled -Dbench=true
     for program in build/release/bench/*; do
         if [ ! -f "$program" ] || [ ! -x "$program" ]; then
@@ -228,7 +242,7 @@ test) run_tests "$@" ;;
 bench) bench "$@" ;;
 install)
     case ${1:-test} in
-    tour | test | bench | ci) install_for "${1:-test}" ;;
+    tour | test | bench | peers | ci) install_for "${1:-test}" ;;
     *)
         usage >&2
         exit 2

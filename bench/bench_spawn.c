@@ -6,7 +6,7 @@
  */
 
 #include "support/bench.h"
-#include "support/floor.h"
+#include "support/floor_tasks.h"
 
 #include <stdlib.h>
 #include <uco/uco.h>
@@ -52,121 +52,6 @@ spawn_body(void *arg)
 
 #if FLOOR_SWITCH
 
-struct floor_stack {
-    struct floor_context context;
-    struct floor_stack *next; /* while it is in the pool */
-};
-
-struct floor_task {
-    struct floor_task *next; /* in the queue, or in the pool */
-    struct floor_stack *stack;
-    struct floor_task *joiner;
-    uco_fn *fn;
-    void *arg;
-    intptr_t result;
-    bool done;
-};
-
-static struct {
-    struct floor_task *head, *tail; /* of those that are ready */
-    struct floor_task *current;
-    struct floor_task *tasks;   /* pooled */
-    struct floor_stack *stacks; /* pooled */
-} queue;
-
-static inline void
-queue_push(struct floor_task *task)
-{
-    task->next = NULL;
-    if (queue.head == NULL)
-        queue.head = task;
-    else
-        queue.tail->next = task;
-    queue.tail = task;
-}
-
-/* The next one becomes the current one, and has a stack. */
-static inline struct floor_stack *
-queue_pick(void)
-{
-    struct floor_task *task = queue.head;
-
-    queue.head = task->next;
-    queue.current = task;
-    if (task->stack == NULL) {
-        task->stack = queue.stacks;
-        queue.stacks = task->stack->next;
-    }
-    return task->stack;
-}
-
-/* A stack never leaves this function: what is next runs on it without a switch if it is new. */
-static void
-floor_entry(void)
-{
-    for (;;) {
-        struct floor_task *task = queue.current;
-        struct floor_stack *stack = task->stack;
-        struct floor_stack *next;
-
-        task->result = task->fn(task->arg);
-        task->done = true;
-        if (task->joiner != NULL)
-            queue_push(task->joiner);
-        stack->next = queue.stacks;
-        queue.stacks = stack;
-        next = queue_pick();
-        if (next != stack)
-            floor_switch(&stack->context, &next->context);
-    }
-}
-
-static inline struct floor_task *
-floor_spawn(uco_fn *fn, void *arg)
-{
-    struct floor_task *task = queue.tasks;
-
-    queue.tasks = task->next;
-    *task = (struct floor_task){.fn = fn, .arg = arg};
-    queue_push(task);
-    return task;
-}
-
-static inline intptr_t
-floor_join(struct floor_task *task)
-{
-    struct floor_task *self = queue.current;
-    intptr_t result;
-
-    if (!task->done) {
-        task->joiner = self;
-        floor_switch(&self->stack->context, &queue_pick()->context);
-    }
-    result = task->result;
-    task->next = queue.tasks;
-    queue.tasks = task;
-    return result;
-}
-
-/* No body suspends, so one stack does for all of them; the second makes sure that it would show. */
-static void
-floor_pools_fill(char *stacks, struct floor_task tasks[], size_t count)
-{
-    queue.stacks = NULL;
-    queue.tasks = NULL;
-    for (size_t i = 0; i < 2; i++) {
-        struct floor_stack *stack = floor_stack_top(stacks, i, sizeof *stack);
-
-        floor_context_init(&stack->context, stack, floor_entry);
-        stack->next = queue.stacks;
-        queue.stacks = stack;
-    }
-    for (size_t i = 0; i < count; i++) {
-        tasks[i].next = queue.tasks;
-        queue.tasks = &tasks[i];
-    }
-}
-
 static bool
 floor_run(const void *batch, double values[])
 {
@@ -179,7 +64,7 @@ floor_run(const void *batch, double values[])
     uint64_t began;
 
     floor_pools_fill(stacks, tasks, spawning.batch);
-    queue.current = &home;
+    floor_queue.current = &home;
     began = bench_clock();
     for (size_t i = 0; i < spawning.tasks; i += spawning.batch) {
         for (size_t k = 0; k < spawning.batch; k++)

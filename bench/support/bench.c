@@ -21,6 +21,16 @@
 
 #define QUICK_DIVISOR 100
 
+/* Of bench_compare_peers()' subjects. */
+enum { OURS = 1, FIRST_PEER = 2 };
+
+/* How uco did beside its peers in one comparison. */
+struct verdict {
+    const char *what;
+    const char *peer;
+    double ratio;
+};
+
 static struct {
     const char *name;
     bool quick;
@@ -30,6 +40,8 @@ static struct {
     unsigned rows; /* printed so far */
     unsigned places;
     cpu_set_t allowed;
+    struct verdict verdicts[BENCH_VERDICTS_MAX];
+    unsigned verdict_count;
 } bench;
 
 void
@@ -222,9 +234,22 @@ bench_scaled(size_t full)
     return scaled > 0 ? scaled : 1;
 }
 
+static void
+verdicts_print(void)
+{
+    printf("\n%-44s %11s\n", "uco, to the best of its peers", "ratio");
+    for (unsigned i = 0; i < bench.verdict_count; i++) {
+        const struct verdict *verdict = &bench.verdicts[i];
+
+        printf("  %-42s %11.2f  %s\n", verdict->what, verdict->ratio, verdict->peer);
+    }
+}
+
 int
 bench_end(void)
 {
+    if (!bench.json && bench.verdict_count > 0)
+        verdicts_print();
     if (bench.json)
         printf("%s], \"correct\": %s}\n", bench.rows > 0 ? "\n" : "",
                bench.wrong ? "false" : "true");
@@ -258,7 +283,8 @@ bench_quantile(const double values[], size_t count, double part)
 struct summary {
     double median;
     double best;
-    double ratio; /* NaN: no floor */
+    double ratio;   /* NaN: no floor */
+    double to_peer; /* NaN: no peer */
 };
 
 static double
@@ -271,22 +297,34 @@ median(const double values[], unsigned count)
     return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
 }
 
-/* The ratio is taken within each round, so that a drift of the machine's speed falls out of it. */
+/* Taken within each round, so that a drift of the machine's speed falls out of it; NaN to nothing.
+ */
+static double
+ratio_median(const double values[], const double other[])
+{
+    double ratios[BENCH_ROUNDS_MAX];
+
+    if (other == NULL)
+        return NAN;
+    for (unsigned i = 0; i < bench.rounds; i++)
+        ratios[i] = values[i] / other[i];
+    return median(ratios, bench.rounds);
+}
+
 static struct summary
-summarize(const double values[], const double floor[], bool more_is_better)
+summarize(const double values[], const double floor[], const double peer[], bool more_is_better)
 {
     struct summary summary = {
-        .median = median(values, bench.rounds), .best = values[0], .ratio = NAN};
-    double ratios[BENCH_ROUNDS_MAX];
+        .median = median(values, bench.rounds),
+        .best = values[0],
+        .ratio = ratio_median(values, floor),
+        .to_peer = ratio_median(values, peer),
+    };
 
     for (unsigned i = 0; i < bench.rounds; i++) {
         if (more_is_better ? values[i] > summary.best : values[i] < summary.best)
             summary.best = values[i];
-        if (floor != NULL)
-            ratios[i] = values[i] / floor[i];
     }
-    if (floor != NULL)
-        summary.ratio = median(ratios, bench.rounds);
     return summary;
 }
 
@@ -300,19 +338,37 @@ value_print(double value)
 }
 
 static void
-summary_print(const struct summary *summary)
+ratio_print(double ratio)
+{
+    if (isnan(ratio))
+        printf(" %8s", "-");
+    else
+        printf(" %8.2f", ratio);
+}
+
+static void
+summary_print(const struct summary *summary, bool with_peers)
 {
     value_print(summary->median);
     value_print(summary->best);
-    if (isnan(summary->ratio))
-        printf(" %8s\n", "-");
+    ratio_print(summary->ratio);
+    if (with_peers)
+        ratio_print(summary->to_peer);
+    putchar('\n');
+}
+
+static void
+ratio_print_json(const char *name, double ratio)
+{
+    if (isnan(ratio))
+        printf(", \"%s\": null", name);
     else
-        printf(" %8.2f\n", summary->ratio);
+        printf(", \"%s\": %.4g", name, ratio);
 }
 
 static void
 summary_print_json(const char *what, const struct bench_metric *metric, const char *subject,
-                   const struct summary *summary)
+                   const struct summary *summary, bool with_peers)
 {
     printf("%s\n  {", bench.rows > 0 ? "," : "");
     json_member("case", what);
@@ -320,26 +376,45 @@ summary_print_json(const char *what, const struct bench_metric *metric, const ch
     json_member("unit", metric->unit);
     json_member("better", metric->more_is_better ? "more" : "less");
     json_member("subject", subject);
-    printf("\"median\": %.6g, \"best\": %.6g, \"ratio\": ", summary->median, summary->best);
-    if (isnan(summary->ratio))
-        printf("null}");
-    else
-        printf("%.4g}", summary->ratio);
+    printf("\"median\": %.6g, \"best\": %.6g", summary->median, summary->best);
+    ratio_print_json("ratio", summary->ratio);
+    if (with_peers)
+        ratio_print_json("to_peer", summary->to_peer);
+    printf("}");
 }
+
+struct comparison {
+    const char *what;
+    const struct bench_metric *metrics;
+    size_t metric_count;
+    const struct bench_subject *subjects;
+    size_t subject_count;
+    bool with_peers;
+};
 
 typedef double samples[BENCH_SUBJECTS_MAX][BENCH_METRICS_MAX][BENCH_ROUNDS_MAX];
 
 static void
-metric_print(const char *what, const struct bench_metric *metric, size_t metric_index,
-             const struct bench_subject subjects[], size_t count, samples *measured)
+metric_head_print(const struct comparison *comparison, const struct bench_metric *metric)
 {
-    const double *floor = subjects[0].run != NULL ? (*measured)[0][metric_index] : NULL;
     char heading[80];
 
-    snprintf(heading, sizeof heading, "%s: %s, %s", what, metric->name, metric->unit);
-    if (!bench.json)
-        printf("\n%-44s %11s %11s %8s\n", heading, "median", "best", "ratio");
-    for (size_t i = 0; i < count; i++) {
+    if (bench.json)
+        return;
+    snprintf(heading, sizeof heading, "%s: %s, %s", comparison->what, metric->name, metric->unit);
+    printf("\n%-44s %11s %11s %8s%s\n", heading, "median", "best", "ratio",
+           comparison->with_peers ? "  to peer" : "");
+}
+
+static void
+metric_print(const struct comparison *comparison, size_t m, samples *measured, const double peer[])
+{
+    const struct bench_subject *subjects = comparison->subjects;
+    const struct bench_metric *metric = &comparison->metrics[m];
+    const double *floor = subjects[0].run != NULL ? (*measured)[0][m] : NULL;
+
+    metric_head_print(comparison, metric);
+    for (size_t i = 0; i < comparison->subject_count; i++) {
         struct summary summary;
 
         if (subjects[i].run == NULL) {
@@ -347,12 +422,13 @@ metric_print(const char *what, const struct bench_metric *metric, size_t metric_
                 printf("  %-42s skipped: %s\n", subjects[i].name, subjects[i].without);
             continue;
         }
-        summary = summarize((*measured)[i][metric_index], floor, metric->more_is_better);
+        summary = summarize((*measured)[i][m], floor, peer, metric->more_is_better);
         if (bench.json) {
-            summary_print_json(what, metric, subjects[i].name, &summary);
+            summary_print_json(comparison->what, metric, subjects[i].name, &summary,
+                               comparison->with_peers);
         } else {
             printf("  %-42s", subjects[i].name);
-            summary_print(&summary);
+            summary_print(&summary, comparison->with_peers);
         }
         bench.rows++;
     }
@@ -360,21 +436,38 @@ metric_print(const char *what, const struct bench_metric *metric, size_t metric_
 }
 
 static bool
-round_measure(const struct bench_subject subjects[], size_t count, const void *arg, unsigned round,
-              size_t metric_count, samples *measured)
+round_measure(const struct comparison *comparison, const void *arg, unsigned round,
+              samples *measured)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < comparison->subject_count; i++) {
+        const struct bench_subject *subject = &comparison->subjects[i];
         double values[BENCH_METRICS_MAX] = {0};
 
-        if (subjects[i].run == NULL)
+        if (subject->run == NULL)
             continue;
-        if (!subjects[i].run(arg, values)) {
+        if (!subject->run(arg, values)) {
             fflush(stdout);
-            fprintf(stderr, "%s: %s: the counts are wrong\n", bench.name, subjects[i].name);
+            fprintf(stderr, "%s: %s: %s: the counts are wrong\n", bench.name, comparison->what,
+                    subject->name);
             return false;
         }
-        for (size_t m = 0; round > 0 && m < metric_count; m++)
+        for (size_t m = 0; round > 0 && m < comparison->metric_count; m++)
             (*measured)[i][m][round - 1] = values[m];
+    }
+    return true;
+}
+
+static bool
+comparison_measure(const struct comparison *comparison, const void *arg, samples *measured)
+{
+    if (comparison->metric_count > BENCH_METRICS_MAX ||
+        comparison->subject_count > BENCH_SUBJECTS_MAX)
+        bench_die("%s: too many subjects or metrics", comparison->what);
+    for (unsigned round = 0; round <= bench.rounds; round++) {
+        if (!round_measure(comparison, arg, round, measured)) {
+            bench.wrong = true;
+            return false;
+        }
     }
     return true;
 }
@@ -384,15 +477,71 @@ bench_compare(const char *what, const struct bench_metric metrics[], size_t metr
               const struct bench_subject subjects[], size_t subject_count, const void *arg)
 {
     static samples measured;
+    const struct comparison comparison = {
+        .what = what,
+        .metrics = metrics,
+        .metric_count = metric_count,
+        .subjects = subjects,
+        .subject_count = subject_count,
+    };
 
-    if (metric_count > BENCH_METRICS_MAX || subject_count > BENCH_SUBJECTS_MAX)
-        bench_die("%s: too many subjects or metrics", what);
-    for (unsigned round = 0; round <= bench.rounds; round++) {
-        if (!round_measure(subjects, subject_count, arg, round, metric_count, &measured)) {
-            bench.wrong = true;
-            return;
+    if (!comparison_measure(&comparison, arg, &measured))
+        return;
+    for (size_t m = 0; m < metric_count; m++)
+        metric_print(&comparison, m, &measured, NULL);
+}
+
+/* The index of the peer with the best median; the number of subjects when there is none. */
+static size_t
+peer_find(const struct comparison *comparison, samples *measured)
+{
+    size_t best = comparison->subject_count;
+    double best_median = 0;
+
+    for (size_t i = FIRST_PEER; i < comparison->subject_count; i++) {
+        double value;
+
+        if (comparison->subjects[i].run == NULL)
+            continue;
+        value = median((*measured)[i][0], bench.rounds);
+        if (best == comparison->subject_count ||
+            (comparison->metrics[0].more_is_better ? value > best_median : value < best_median)) {
+            best = i;
+            best_median = value;
         }
     }
-    for (size_t m = 0; m < metric_count; m++)
-        metric_print(what, &metrics[m], m, subjects, subject_count, &measured);
+    return best;
+}
+
+void
+bench_compare_peers(const char *what, const struct bench_metric *metric,
+                    const struct bench_subject subjects[], size_t subject_count, const void *arg)
+{
+    static samples measured;
+    const struct comparison comparison = {
+        .what = what,
+        .metrics = metric,
+        .metric_count = 1,
+        .subjects = subjects,
+        .subject_count = subject_count,
+        .with_peers = true,
+    };
+    const double *peer = NULL;
+    size_t best;
+
+    if (!comparison_measure(&comparison, arg, &measured))
+        return;
+    best = peer_find(&comparison, &measured);
+    if (best < subject_count)
+        peer = measured[best][0];
+    metric_print(&comparison, 0, &measured, peer);
+    if (peer == NULL)
+        return;
+    if (bench.verdict_count == BENCH_VERDICTS_MAX)
+        bench_die("%s: too many comparisons", what);
+    bench.verdicts[bench.verdict_count++] = (struct verdict){
+        .what = what,
+        .peer = subjects[best].name,
+        .ratio = ratio_median(measured[OURS][0], peer),
+    };
 }

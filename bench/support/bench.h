@@ -22,6 +22,7 @@
 enum {
     BENCH_METRICS_MAX = 4,
     BENCH_SUBJECTS_MAX = 16,
+    BENCH_VERDICTS_MAX = 16,
     BENCH_ROUNDS = 9,
     BENCH_ROUNDS_QUICK = 2,
     BENCH_ROUNDS_MAX = 999,
@@ -65,6 +66,14 @@ size_t bench_scaled(size_t full);
  */
 void bench_compare(const char *what, const struct bench_metric metrics[], size_t metric_count,
                    const struct bench_subject subjects[], size_t subject_count, const void *arg);
+
+/**
+ * The same for the floor, uco and its peers, in this order, with a second ratio: to the peer with
+ * the best median. bench_end() sums up where uco stands.
+ */
+void bench_compare_peers(const char *what, const struct bench_metric *metric,
+                         const struct bench_subject subjects[], size_t subject_count,
+                         const void *arg);
 
 /** main()'s result: 0, or 1 when anything was wrong. */
 int bench_end(void);

@@ -184,7 +184,8 @@ orphan_main(void *arg)
     assert_time(1.5);
     ck_assert(!outsider.cancelled);
     uco_group_free(relay.g);
-    uco_unref(child);
+    ck_assert_int_eq(uco_cancel(child), 0);
+    ck_assert_int_eq(uco_join(child), 0); /* it has used our frame */
     return 0;
 }
 
