@@ -460,6 +460,8 @@ START_TEST(a_getter_whom_nobody_can_serve_is_a_deadlock)
     struct reports reports;
     uco_loop_options options = reporting(&reports);
 
+    if (count_threads() > 1)
+        return; /* ThreadSanitizer has a thread; for all the loop knows, it could put something in */
     ck_assert_int_eq(uco_run_with(&options, nobody_puts_main, NULL), -EDEADLK);
     ck_assert_uint_eq(reports.count, 1);
     ck_assert_ptr_nonnull(strstr(reports.last, "queue"));
