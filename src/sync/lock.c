@@ -149,8 +149,12 @@ lock_try(uco_lock *l, struct uco__task *task)
 void
 uco__lock_request(struct uco__lock_waiter *waiter)
 {
-    int r = lock_try(waiter->lock, waiter->task);
+    int r;
 
+    /* Somebody may have repaired it by zeroing it, while nobody waited for it itself. */
+    if (waiter->lock->loop == 0)
+        waiter->lock->loop = waiter->task->future.loop->number;
+    r = lock_try(waiter->lock, waiter->task);
     waiter->waiter.wait.abort = NULL;
     if (r == -EBUSY)
         lock_queue(waiter);

@@ -374,22 +374,31 @@ queue_check(struct uco_queue *q, const void *item, struct uco__task **task)
     return 0;
 }
 
-/* Suspending calls: 0, and the caller must end it. */
+/* A checkpoint in which others may run, and free the queue: then it is gone when this returns. */
+static UCO__NOINLINE int
+queue_checkpoint_slow(struct uco_queue *q, struct uco__task *task)
+{
+    int r;
+
+    uco__queue_begin(q);
+    r = uco__task_checkpoint_slow(task);
+    if (r == 0 && q->freed)
+        r = -ESHUTDOWN;
+    uco__queue_end(q);
+    return r;
+}
+
+/* Suspending calls. */
 static inline int
 queue_enter(struct uco_queue *q, const void *item, struct uco__task **task)
 {
     int r = queue_check(q, item, task);
 
-    if (UCO__UNLIKELY(r < 0))
-        return r;
-    uco__queue_begin(q);
-    r = uco__task_checkpoint(*task);
-    if (UCO__UNLIKELY(r < 0)) {
-        uco__queue_end(q);
-        return r;
-    }
-    uco__queue_update(q);
-    return 0;
+    if (UCO__LIKELY(r == 0) && UCO__UNLIKELY(!uco__task_pass(*task)))
+        r = queue_checkpoint_slow(q, *task);
+    if (UCO__LIKELY(r == 0))
+        uco__queue_update(q);
+    return r;
 }
 
 /* The others. */
@@ -415,7 +424,6 @@ uco_queue_put(uco_queue *q, const void *item)
     if (UCO__UNLIKELY(r < 0))
         return r;
     r = uco__queue_put_now(q, item);
-    uco__queue_end(q);
     if (UCO__LIKELY(r != -EAGAIN))
         return r;
     return queue_wait(task, &q->putters, (void *) (uintptr_t) item, "room in a queue");
@@ -430,7 +438,6 @@ uco_queue_get(uco_queue *q, void *item)
     if (UCO__UNLIKELY(r < 0))
         return r;
     r = uco__queue_get_now(q, item);
-    uco__queue_end(q);
     if (UCO__LIKELY(r != -EAGAIN))
         return r;
     return queue_wait(task, &q->getters, item, "an item of a queue");
@@ -480,9 +487,9 @@ uco_queue_join(uco_queue *q)
 
     if (r < 0)
         return r;
-    r = q->freed ? -ESHUTDOWN : q->unfinished > 0 ? -EAGAIN : 0;
-    uco__queue_end(q);
-    return r != -EAGAIN ? r : (int) uco__sync_wait(task, &q->joiners, "a queue's items to be done");
+    return q->unfinished == 0
+               ? 0
+               : (int) uco__sync_wait(task, &q->joiners, "a queue's items to be done");
 }
 
 int

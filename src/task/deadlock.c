@@ -66,12 +66,17 @@ uco__deadlock_closes_cycle(struct uco__task *task, uco_future *fs[], size_t n)
 {
     struct uco__runtime *runtime = uco__runtime_of(task->future.loop);
     struct search search = {.serial = ++runtime->searches, .loop = &runtime->loop};
+    bool targets = false;
 
     for (size_t i = 0; i < n; i++) {
-        if (fs[i] != NULL && fs[i]->kind == UCO__FUTURE_TASK && fs[i]->loop == search.loop &&
-            !uco__future_is_resolved(fs[i]))
-            uco__task_of(fs[i])->target = search.serial;
+        if (fs[i] == NULL || fs[i]->kind != UCO__FUTURE_TASK || fs[i]->loop != search.loop ||
+            uco__future_is_resolved(fs[i]) || uco__task_of(fs[i])->phase == UCO__TASK_NEW)
+            continue; /* one that has not begun waits for nobody */
+        uco__task_of(fs[i])->target = search.serial;
+        targets = true;
     }
+    if (!targets)
+        return false;
     search_visit(&search, task);
     while (!search.found && search.pending != NULL && search.steps++ <= CYCLE_STEPS_MAX) {
         struct uco__task *next = search.pending;

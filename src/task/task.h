@@ -160,18 +160,25 @@ uco__task_here(void)
     return uco__task_of_fiber(loop->scheduler.current);
 }
 
-/* uco__checkpoint() for a caller that is known: 0 or -ECANCELED. */
-static inline int
-uco__task_checkpoint(struct uco__task *task)
+/* The usual checkpoint, in which nobody else runs; false: it must be the slow one. */
+static inline bool
+uco__task_pass(struct uco__task *task)
 {
     const struct uco__scope *scope = task->scope;
 
     if (UCO__UNLIKELY(scope->effective || scope->reach != UCO__NEVER ||
                       task->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
-        return uco__task_checkpoint_slow(task);
+        return false;
     task->ignored = 0;
     task->successes++;
-    return 0;
+    return true;
+}
+
+/* uco__checkpoint() for a caller that is known: 0 or -ECANCELED. */
+static inline int
+uco__task_checkpoint(struct uco__task *task)
+{
+    return UCO__LIKELY(uco__task_pass(task)) ? 0 : uco__task_checkpoint_slow(task);
 }
 
 #endif
