@@ -16,7 +16,8 @@ typedef struct uco_generator uco_generator;
  * uco_generator_new() - Make a generator. fn does not run before the first value is asked for.
  *
  * @fn:       Calls uco_generator_yield() for each value, and returns at the end. Runs as a child
- *            task of the caller: when the caller returns, it is cancelled.
+ *            task of the caller: when the caller returns, it is cancelled (unless it has detached
+ *            itself).
  * @arg:      Handed to fn; must live until it no longer uses it.
  *
  * Context:   Coroutine. Does not suspend.

@@ -54,7 +54,8 @@ UCO_API uco_group *uco_group_new_at(const char *file, int line);
  * Returns:   The task, or NULL with errno ECANCELED (the group is failing or cancelled, or its
  *            owner has returned), EPERM (not inside the group's running loop), EINVAL (g or fn is
  *            NULL), ENOMEM or ESTALE. Not every creation must be checked: uco_group_wait()
- *            returns -ENOMEM for one that failed so, though nobody is cancelled for it.
+ *            returns -ENOMEM for one that failed so (also for a member that later got no stack),
+ *            though nobody is cancelled for it.
  */
 UCO_API uco_task *uco_group_create_task(uco_group *g, uco_fn *fn, void *arg);
 

@@ -14,9 +14,8 @@
  * the first of them by whoever releases it, so that nobody who comes later can take it. What was
  * handed over is kept: a waiter that is cancelled after that returns 0, and its next call fails.
  *
- * What does not suspend can be called by the loop's tasks and callbacks. Outside any running loop,
- * by one thread at a time, it works on what is bound to no loop yet, or to one that does not run;
- * nothing is bound by that.
+ * What does not suspend can be called by the loop's tasks and callbacks, and by one thread at a
+ * time on what is bound to no loop yet, or to one that does not run; nothing is bound by that.
  */
 
 #include <uco/common.h>
@@ -31,13 +30,12 @@ struct uco_waiters {
 
 /** A mutual exclusion lock with an owner. */
 typedef struct uco_lock {
-    uint32_t loop;              /* uco's own, all of them */
-    bool broken;                /* its owner ended while it held it */
-    uint64_t owner;             /* the id of the task that holds it */
-    void *holder;               /* the same task */
-    struct uco_waiters waiters; /* lock_waiter */
-    struct uco_lock *next;      /* of the locks of its owner that others wait for */
-    struct uco_lock *previous;
+    uint32_t loop;  /* uco's own, all of them */
+    bool broken;    /* its owner ended while it held it */
+    uint64_t owner; /* the id of the task that holds it */
+    void *holder;   /* the same task */
+    struct uco_waiters waiters;
+    struct uco_lock *next, *previous; /* of the locks of its owner that others wait for */
     uintptr_t reserved[8];
 } uco_lock;
 
@@ -84,7 +82,8 @@ typedef struct uco_barrier {
  *          -ECANCELED   an enclosing scope was cancelled; the lock is not held
  *          -EDEADLK     the caller holds it already
  *          -EOWNERDEAD  a task ended while it held the lock. Nobody holds it then, and what it
- *                       protects may be half changed; it stays broken until it is zeroed
+ *                       protects may be half changed; it stays broken until it is repaired by
+ *                       uco_lock_repair(), or zeroed
  *          -EINVAL      l is NULL
  *          -EPERM       not in a coroutine, or on another loop's
  */
@@ -105,6 +104,15 @@ UCO_API int uco_lock_try_acquire(uco_lock *l);
  * Returns: 0, -EINVAL (l is NULL), -EPERM (the caller does not hold it).
  */
 UCO_API int uco_lock_release(uco_lock *l);
+
+/**
+ * uco_lock_repair() - Make a broken lock whole again, when what it protects is in order. Does
+ * nothing to one that is not broken: of several who were told, one repairs it.
+ *
+ * Context: Loop's thread. Does not suspend.
+ * Returns: 0, -EALREADY (it is not broken), -EINVAL (l is NULL), -EPERM (another loop's).
+ */
+UCO_API int uco_lock_repair(uco_lock *l);
 
 /**
  * uco_lock_is_held() - Whether a task holds the lock.
@@ -163,7 +171,8 @@ UCO_API bool uco_event_is_set(const uco_event *e);
  * Returns: 0            notified; look at what was waited for, since it may have changed again
  *          -ECANCELED   an enclosing scope was cancelled; if it was before the call, the lock has
  *                       not been let go of
- *          -EOWNERDEAD  another task ended while it held the lock: the caller does not hold it
+ *          -EOWNERDEAD  another task ended while it held the lock: the caller does not hold it. It
+ *                       is told when it is notified or cancelled
  *          -EINVAL      c or l is NULL
  *          -EPERM       the caller does not hold l; not in a coroutine, or on another loop's
  */
@@ -186,17 +195,12 @@ UCO_API int uco_condition_wait_for(uco_condition *c, uco_lock *l, bool (*predica
  * uco_condition_notify() - Wake the n tasks that have waited longest, or all if they are fewer.
  * Each goes on when it has the lock again.
  *
- * Context: Loop's thread; needs no lock. Does not suspend.
+ * Context: Loop's thread; needs no lock.
  * Returns: 0, -EINVAL (c is NULL), -EPERM (another loop's).
  */
 UCO_API int uco_condition_notify(uco_condition *c, size_t n);
 
-/**
- * uco_condition_notify_all() - Wake all who wait.
- *
- * Context: As uco_condition_notify().
- * Returns: As uco_condition_notify().
- */
+/** uco_condition_notify_all() - Wake all who wait; otherwise as uco_condition_notify(). */
 UCO_API int uco_condition_notify_all(uco_condition *c);
 
 /**
@@ -283,8 +287,8 @@ UCO_API int uco_barrier_abort(uco_barrier *b);
  * uco_barrier_reset() - Begin a new round: those who wait get -EPIPE, and the barrier is whole
  * again.
  *
- * Context: Loop's thread. Does not suspend.
- * Returns: 0, -EINVAL (b is NULL, or was not initialised), -EPERM (another loop's).
+ * Context: As uco_barrier_abort().
+ * Returns: As uco_barrier_abort().
  */
 UCO_API int uco_barrier_reset(uco_barrier *b);
 

@@ -8,7 +8,7 @@
  *
  * While the process has one thread, neither it nor a count of references needs an atomic
  * instruction, which would be half of a short task's cost. A thread cannot appear in between:
- * nothing that is held or counted so calls out.
+ * nothing that is held or counted so calls out, but for memory.
  */
 
 #include "base/compiler.h"

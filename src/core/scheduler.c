@@ -15,19 +15,9 @@
 
 #include "core/scheduler.h"
 
+#include "base/random.h"
 #include "core/loop.h"
 #include "core/report.h"
-
-static uint64_t
-scheduler_random(struct uco__scheduler *scheduler)
-{
-    /* splitmix64 */
-    uint64_t z = scheduler->random += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
 
 void
 uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed)
@@ -100,7 +90,7 @@ batch_shuffle(struct uco__scheduler *scheduler)
     uco__ready_queue_init(&callbacks);
     for (node = scheduler->batch.head; node != NULL; node = next, place++) {
         next = node->next;
-        node->order = node->run != NULL ? place : (uint32_t) scheduler_random(scheduler);
+        node->order = node->run != NULL ? place : (uint32_t) uco__random_next(&scheduler->random);
         uco__ready_queue_push(node->run != NULL ? &callbacks : &fibers, node);
     }
     shuffled = order_sort(fibers.head);

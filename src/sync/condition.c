@@ -15,13 +15,7 @@
 #include "sync/lock.h"
 
 #include <errno.h>
-
-static enum uco__abort
-condition_abort(struct uco__wait *wait)
-{
-    uco__waiters_remove(UCO__CONTAINER(wait, struct uco__sync_waiter, wait));
-    return UCO__UNLINKED;
-}
+#include <stdint.h>
 
 /* Waits without being interrupted until the task has the lock again: 0 or -EOWNERDEAD. */
 static int
@@ -34,17 +28,22 @@ condition_reacquire(struct uco__task *task, uco_lock *l)
     return (int) uco__task_park(task, &self.waiter.wait);
 }
 
-/* The caller may wait, and holds the lock. */
+/* The caller may wait here; whether it holds the lock is asked each time, since a predicate may
+ * have let go of it. */
 static int
 condition_wait(struct uco__task *task, uco_condition *c, uco_lock *l)
 {
     struct uco__lock_waiter self = {.task = task, .lock = l};
-    intptr_t r = uco__task_checkpoint_suspending(task);
+    intptr_t r;
     int owner;
 
+    if (!uco__lock_is_mine(l, task))
+        return uco__misuse(-EPERM, "uco_condition_wait: task '%s' does not hold the lock",
+                           uco__task_name(task));
+    r = uco__task_checkpoint_suspending(task);
     if (r < 0)
         return (int) r;
-    uco__wait_init(&self.waiter.wait, "a condition", condition_abort);
+    uco__wait_init(&self.waiter.wait, "a condition", uco__sync_abort);
     uco__waiters_push(&c->waiters, &self.waiter);
     uco__lock_hand_on(l);
     r = uco__task_park(task, &self.waiter.wait);
@@ -62,7 +61,7 @@ condition_begin(uco_condition *c, uco_lock *l, struct uco__task **task, bool arg
     if (r < 0)
         return r;
     if (!uco__lock_is_mine(l, *task))
-        return uco__misuse(-EPERM, "uco_condition_wait: task '%s' does not hold the lock",
+        return uco__misuse(-EPERM, "a condition: task '%s' does not hold the lock",
                            uco__task_name(*task));
     return uco__sync_bind(&c->loop);
 }

@@ -39,8 +39,8 @@ uco__sync_enter_slow(uint32_t *number, struct uco__task **task)
     return uco__sync_bind(number);
 }
 
-static enum uco__abort
-sync_abort(struct uco__wait *wait)
+enum uco__abort
+uco__sync_abort(struct uco__wait *wait)
 {
     uco__waiters_remove(UCO__CONTAINER(wait, struct uco__sync_waiter, wait));
     return UCO__UNLINKED;
@@ -52,7 +52,7 @@ uco__sync_wait(struct uco__task *task, struct uco_waiters *list, const char *wha
     struct uco__sync_waiter waiter;
     intptr_t r;
 
-    uco__wait_init(&waiter.wait, what, sync_abort);
+    uco__wait_init(&waiter.wait, what, uco__sync_abort);
     uco__waiters_push(list, &waiter);
     r = uco__task_park(task, &waiter.wait);
     return r == UCO__INTERRUPTED ? -ECANCELED : r;

@@ -44,6 +44,8 @@ uco__sync_enter(uint32_t *number, struct uco__task **task)
     return uco__sync_enter_slow(number, task);
 }
 
+/* Of a wait in a list: leaves it. */
+enum uco__abort uco__sync_abort(struct uco__wait *wait);
 /* A wait of the calling task's in a list, until it is woken or cancelled: the result, or
  * -ECANCELED. */
 intptr_t uco__sync_wait(struct uco__task *task, struct uco_waiters *list, const char *what);

@@ -61,20 +61,6 @@ uco__items_done(struct uco__items *items)
     items->room_min = 0;
 }
 
-void
-uco__items_clear(struct uco__items *items)
-{
-    items->count = 0;
-    items->head = 0;
-    while (items->room > items->room_min) {
-        size_t room = items->room;
-
-        uco__items_shrink(items);
-        if (items->room == room)
-            return;
-    }
-}
-
 /* To a new block: the ring's items are then in its first slots. */
 static bool
 items_move(struct uco__items *items, size_t room)
@@ -106,6 +92,15 @@ void
 uco__items_shrink(struct uco__items *items)
 {
     items_move(items, items->room / 2);
+}
+
+void
+uco__items_clear(struct uco__items *items)
+{
+    items->count = 0;
+    items->head = 0;
+    if (items->room > items->room_min)
+        items_move(items, items->room_min);
 }
 
 /* --- the heap --- */

@@ -149,13 +149,16 @@ lock_try(uco_lock *l, struct uco__task *task)
 void
 uco__lock_request(struct uco__lock_waiter *waiter)
 {
-    int r;
+    uint32_t number = waiter->task->future.loop->number;
+    int r = -EPERM;
 
-    /* Somebody may have repaired it by zeroing it, while nobody waited for it itself. */
+    /* Somebody may have zeroed it, while nobody waited for it itself. */
     if (waiter->lock->loop == 0)
-        waiter->lock->loop = waiter->task->future.loop->number;
-    r = lock_try(waiter->lock, waiter->task);
+        waiter->lock->loop = number;
+    if (waiter->lock->loop == number)
+        r = lock_try(waiter->lock, waiter->task);
     waiter->waiter.wait.abort = NULL;
+    waiter->waiter.wait.what = "a condition's lock";
     if (r == -EBUSY)
         lock_queue(waiter);
     else
@@ -223,13 +226,32 @@ uco_lock_release(uco_lock *l)
 
     if (l == NULL)
         return uco__misuse(-EINVAL, "uco_lock_release: the lock is NULL");
-    r = uco__sync_enter(&l->loop, &task);
-    if (r < 0)
-        return r;
+    task = uco__task_here();
+    if (UCO__UNLIKELY(task == NULL)) {
+        uco__task_current(&r);
+        return uco__misuse(r, "uco_lock_release: not in a coroutine");
+    }
     if (!uco__lock_is_mine(l, task))
         return uco__misuse(-EPERM, "uco_lock_release: task '%s' does not hold the lock",
                            uco__task_name(task));
     uco__lock_hand_on(l);
+    return 0;
+}
+
+int
+uco_lock_repair(uco_lock *l)
+{
+    int r;
+
+    if (l == NULL)
+        return uco__misuse(-EINVAL, "uco_lock_repair: the lock is NULL");
+    r = uco__sync_bind(&l->loop);
+    if (r < 0)
+        return r;
+    if (!l->broken && (l->owner == 0 || lock_owner_lives(l)))
+        return -EALREADY;
+    lock_break(l);
+    l->broken = false;
     return 0;
 }
 

@@ -136,13 +136,6 @@ queue_waiters_end_all(struct uco_waiters *list, int result)
         queue_waiter_end(queue_waiter_first(list), result);
 }
 
-static enum uco__abort
-queue_abort(struct uco__wait *wait)
-{
-    uco__waiters_remove(UCO__CONTAINER(wait, struct uco__sync_waiter, wait));
-    return UCO__UNLINKED;
-}
-
 /* The queue may be gone afterwards. */
 static UCO__NOINLINE int
 queue_wait(struct uco__task *task, struct uco_waiters *list, void *item, const char *what)
@@ -152,7 +145,7 @@ queue_wait(struct uco__task *task, struct uco_waiters *list, void *item, const c
 
     waiter.item = item;
     waiter.served = NULL;
-    uco__wait_init(&waiter.waiter.wait, what, queue_abort);
+    uco__wait_init(&waiter.waiter.wait, what, uco__sync_abort);
     uco__waiters_push(list, &waiter.waiter);
     r = uco__task_park(task, &waiter.waiter.wait);
     return r == UCO__INTERRUPTED ? -ECANCELED : (int) r;

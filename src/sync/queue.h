@@ -59,7 +59,7 @@ int uco__queue_bind(struct uco_queue *q);
 /* All that other threads have put in so far is in the queue then. */
 void uco__queue_take_incoming(struct uco_queue *q);
 
-/* What can be done at once: 0, -EAGAIN, -ESHUTDOWN, -ENOMEM (put). Inside begin and end. */
+/* What can be done at once: 0, -EAGAIN, -ESHUTDOWN, -ENOMEM (put). */
 int uco__queue_put_now(struct uco_queue *q, const void *item);
 int uco__queue_get_now(struct uco_queue *q, void *item);
 

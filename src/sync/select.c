@@ -10,6 +10,7 @@
  *    its memory.
  */
 
+#include "base/random.h"
 #include "base/system.h"
 #include "core/report.h"
 #include "sync/queue.h"
@@ -77,19 +78,6 @@ case_is_ready(const uco_select_case *c)
     return c->op == UCO_SELECT_GET ? uco__queue_can_get(c->queue) : uco__queue_can_put(c->queue);
 }
 
-/* Under a seed the same choices come again. */
-static uint64_t
-select_random(struct uco_loop *loop)
-{
-    /* splitmix64 */
-    uint64_t z = uco__runtime_of(loop)->select_random += UINT64_C(0x9e3779b97f4a7c15);
-
-    z += loop->options.seed;
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
 /* One of those that can be done at once, or NULL. */
 static uco_select_case *
 select_choose(uco_select_case cases[], size_t n, struct uco_loop *loop)
@@ -103,7 +91,7 @@ select_choose(uco_select_case cases[], size_t n, struct uco_loop *loop)
     if (ready == 0)
         return NULL;
     if (ready > 1)
-        skip = (size_t) (select_random(loop) % ready);
+        skip = (size_t) (uco__random_next(&uco__runtime_of(loop)->select_random) % ready);
     while (!case_is_ready(cases) || skip-- > 0)
         cases++;
     return cases;

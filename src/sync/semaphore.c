@@ -10,6 +10,7 @@
 #include "sync/enter.h"
 
 #include <errno.h>
+#include <stdint.h>
 
 int
 uco_semaphore_init(uco_semaphore *s, size_t permits)

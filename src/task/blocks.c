@@ -142,19 +142,6 @@ uco__task_blocks_take(struct uco_loop *loop, bool here)
     return task;
 }
 
-/* Of one that the loop's thread took; whether it held the loop. */
-static bool
-block_return(struct uco__task_blocks *blocks, bool here)
-{
-    if (blocks->closed)
-        return true;
-    if (here)
-        blocks->taken--;
-    else
-        blocks->given++;
-    return false;
-}
-
 void
 uco__task_blocks_give(struct uco_loop *loop, struct uco__task *task, bool here)
 {
@@ -173,7 +160,8 @@ uco__task_blocks_give(struct uco_loop *loop, struct uco__task *task, bool here)
     list = atomic_load_explicit(&blocks->foreign, memory_order_relaxed);
     blocks_push(&list, task);
     atomic_store_explicit(&blocks->foreign, list, memory_order_relaxed);
-    held = foreign || block_return(blocks, here);
+    held = foreign || blocks->closed;
+    blocks->given += !held;
     uco__mutex_unlock(&blocks->mutex);
     if (held)
         uco__loop_release(loop);

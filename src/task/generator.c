@@ -28,6 +28,12 @@ struct asker {
     void *value;
 };
 
+/* fn, in yield. */
+struct yielder {
+    struct uco__wait wait;
+    struct uco_generator *generator;
+};
+
 struct uco_generator {
     struct uco__task *creator; /* NULL: it has returned */
     struct uco_loop *loop;
@@ -37,12 +43,15 @@ struct uco_generator {
     struct uco__task *task;    /* that runs fn; NULL: nobody has asked yet */
     struct uco__waiter waiter; /* for the task's end */
     struct asker *asker;       /* NULL: nobody waits for a value */
-    struct uco__wait *yield;   /* fn's; NULL: it is not in yield */
+    struct yielder *yielder;   /* fn; NULL: it is not in yield */
     void *value;
     bool has_value; /* that nobody waited for */
     bool ended;
     bool told;                  /* next has returned the end */
     bool abandoned;             /* released when fn has ended */
+    bool closing;               /* fn is to end: its yields fail, also in a shield */
+    bool freed;                 /* only its memory is left, for those inside */
+    unsigned uses;              /* calls in a checkpoint, in which others may free it */
     struct uco__ready releaser; /* for that */
     int answer;                 /* next's, after the end */
     const char *file;
@@ -61,7 +70,10 @@ generator_release(struct uco_generator *g)
                     g->file != NULL ? g->file : "?", g->line, g->answer, uco_strerror(g->answer));
     if (g->task != NULL)
         uco_unref(&g->task->future);
-    uco__free(g);
+    g->task = NULL;
+    g->freed = true;
+    if (g->uses == 0)
+        uco__free(g);
 }
 
 static void
@@ -125,13 +137,38 @@ generator_offer(struct uco_generator *g, void *value)
     g->has_value = true;
 }
 
+/* What nobody has fetched is withdrawn at once: fn is told so. */
+static enum uco__abort
+yielder_abort(struct uco__wait *wait)
+{
+    struct uco_generator *g = UCO__CONTAINER(wait, struct yielder, wait)->generator;
+
+    g->has_value = false;
+    g->yielder = NULL;
+    return UCO__UNLINKED;
+}
+
+/* fn is asked to end: also where its shields keep a cancellation away. */
+static void
+generator_close(struct uco_generator *g)
+{
+    struct yielder *yielder = g->yielder;
+
+    g->closing = true;
+    if (g->task != NULL)
+        uco_cancel(&g->task->future);
+    if (yielder != NULL && g->yielder == yielder) {
+        yielder_abort(&yielder->wait);
+        uco__wake(&yielder->wait, UCO__INTERRUPTED);
+    }
+}
+
 int
 uco_generator_yield(void *value)
 {
+    struct yielder self;
     struct uco_generator *g;
     struct uco__task *task;
-    struct uco__wait wait;
-    intptr_t r;
     int error = -EPERM;
 
     task = uco__task_current(&error);
@@ -141,13 +178,15 @@ uco_generator_yield(void *value)
     error = uco__task_checkpoint_suspending(task);
     if (error < 0)
         return error;
+    if (g->closing) {
+        uco__scheduler_yield(task->future.loop);
+        return -ECANCELED;
+    }
+    self.generator = g;
+    uco__wait_init(&self.wait, "its next value to be asked for", yielder_abort);
+    g->yielder = &self;
     generator_offer(g, value);
-    uco__wait_init(&wait, "its next value to be asked for", uco__wait_abort_plain);
-    g->yield = &wait;
-    r = uco__task_park(task, &wait);
-    g->yield = NULL;
-    g->has_value = false; /* nobody goes on before it was fetched, but who is cancelled */
-    return r == UCO__INTERRUPTED ? -ECANCELED : 0;
+    return uco__task_park(task, &self.wait) == UCO__INTERRUPTED ? -ECANCELED : 0;
 }
 
 /* --- the creator --- */
@@ -157,16 +196,21 @@ generator_left(struct uco__ending *ending, struct uco__task *task)
 {
     struct uco_generator *g = UCO__CONTAINER(ending, struct uco_generator, ending);
 
+    const char *file = g->file;
+    int line = g->line;
+
     g->creator = NULL;
     if (g->abandoned)
         return;
-    uco__report(g->loop, &task->future,
-                "task '%s' left a generator open that it made at %s:%d: free each with "
-                "uco_generator_free()",
-                uco__task_name(task), g->file != NULL ? g->file : "?", g->line);
     uco__list_push_back(&uco__runtime_of(g->loop)->left_generators, &g->left);
+    generator_close(g);
     if (g->task == NULL)
         generator_end(g, -ECANCELED);
+    /* At last, since the handler may free it. */
+    uco__report(task->future.loop, &task->future,
+                "task '%s' left a generator open that it made at %s:%d: free each with "
+                "uco_generator_free()",
+                uco__task_name(task), file != NULL ? file : "?", line);
 }
 
 void
@@ -189,11 +233,11 @@ uco_generator_new_at(const char *file, int line, uco_fn *fn, void *arg)
     struct uco_generator *g;
     int error;
 
+    if (fn == NULL)
+        return uco__error_null(uco__misuse(-EINVAL, "uco_generator_new: the function is NULL"));
     creator = uco__task_current(&error);
     if (creator == NULL)
         return uco__error_null(uco__misuse(error, "uco_generator_new: not in a coroutine"));
-    if (fn == NULL)
-        return uco__error_null(uco__misuse(-EINVAL, "uco_generator_new: the function is NULL"));
     g = uco__allocate(sizeof *g);
     if (g == NULL)
         return uco__error_null(-ENOMEM);
@@ -216,6 +260,24 @@ uco_generator *(uco_generator_new) (uco_fn *fn, void *arg)
 
 /* --- the asker's side --- */
 
+/* A checkpoint in which others may run, and free the generator. */
+static UCO__NOINLINE int
+generator_checkpoint_slow(uco_generator *g, struct uco__task *task)
+{
+    int r;
+
+    g->uses++;
+    r = uco__task_checkpoint_slow(task);
+    g->uses--;
+    if (!g->freed)
+        return r;
+    if (r == 0)
+        r = g->ended && g->answer < 0 ? g->answer : -ECANCELED;
+    if (g->uses == 0)
+        uco__free(g);
+    return r;
+}
+
 static int
 generator_check(uco_generator *g, struct uco__task **task)
 {
@@ -228,18 +290,20 @@ generator_check(uco_generator *g, struct uco__task **task)
         return uco__misuse(-EINVAL, "uco_generator_next: the generator is NULL");
     if (g->loop != (*task)->future.loop)
         return uco__misuse(-EPERM, "uco_generator_next: the generator is another loop's");
-    return uco__task_checkpoint(*task);
+    return uco__task_pass(*task) ? 0 : generator_checkpoint_slow(g, *task);
 }
 
 /* fn goes on, or begins: 0 or -ENOMEM. */
 static int
 generator_resume(struct uco_generator *g)
 {
+    struct yielder *yielder = g->yielder;
     int error;
 
     if (g->task != NULL) {
-        if (g->yield != NULL)
-            uco__wake(g->yield, 0);
+        g->yielder = NULL;
+        if (yielder != NULL)
+            uco__wake(&yielder->wait, 0);
         return 0;
     }
     g->task = uco__task_new(g->loop, NULL, generator_body, g, &error);
@@ -305,9 +369,7 @@ generator_finish(struct uco_generator *g, const struct uco__task *caller)
 {
     if (g->task == NULL || g->ended)
         return true;
-    uco_cancel(&g->task->future);
-    if (g->ended) /* it had not begun, and never will */
-        return true;
+    generator_close(g);
     if (caller == NULL || caller == g->task)
         return false;
     if (uco_join(uco_ref(&g->task->future)) != -EDEADLK || g->ended)

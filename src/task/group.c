@@ -53,12 +53,23 @@ group_report_error(struct uco_group *group)
     group->error = 0;
 }
 
+/* While the owner waits for members that were cancelled. */
+static void
+group_start_reminder(struct uco_group *group)
+{
+    if (!uco__timer_pending(&group->reminder))
+        uco__timer_start(group->loop, &group->reminder,
+                         uco__clock_after(uco__loop_now(group->loop), UCO__TASK_REMIND));
+}
+
 static void
 group_close(struct uco_group *group)
 {
     if (group->closed)
         return;
     group->closed = true;
+    if (group->wait != NULL)
+        group_start_reminder(group);
     /* A member that is cancelled does not end at once, so the list stays as it is. */
     UCO__LIST_EACH(link, &group->members)
         uco__task_cancel(&UCO__CONTAINER(link, struct uco__task, member)->future);
@@ -90,7 +101,9 @@ uco__group_member_ended(struct uco__task *task)
 
     if (result < 0 && result != -ECANCELED) {
         group_note(group, uco__task_name(task), result);
-        group_close(group);
+        /* One that got no stack could not be created, really. */
+        if (task->fiber.stack != NULL)
+            group_close(group);
         if (group->owner == NULL)
             group_report_error(group); /* nobody is left to wait */
     }
@@ -159,9 +172,8 @@ group_complete(struct uco_group *group)
     while (!uco__list_empty(&group->members)) {
         if (cancelled)
             group_close(group);
-        if (group->closed && !uco__timer_pending(&group->reminder))
-            uco__timer_start(group->loop, &group->reminder,
-                             uco__clock_after(uco__loop_now(group->loop), UCO__TASK_REMIND));
+        if (group->closed)
+            group_start_reminder(group);
         uco__wait_init(&wait, "its group", cancelled ? NULL : uco__wait_abort_plain);
         group->wait = &wait;
         switch (uco__task_park(owner, &wait)) {
@@ -256,10 +268,10 @@ uco_group_create_task_at(const char *file, int line, uco_group *g, const uco_tas
 {
     struct uco__task *task;
     struct uco__fiber *creator;
-    int error = group_check(g, "uco_group_create_task");
+    int error = uco__task_check_new(options, fn, "uco_group_create_task");
 
     if (error == 0)
-        error = uco__task_check_new(options, fn, "uco_group_create_task");
+        error = group_check(g, "uco_group_create_task");
     if (error == 0 && g->closed)
         error = -ECANCELED;
     if (error < 0)
@@ -297,14 +309,16 @@ uco_group_wait(uco_group *g)
     struct uco__task *task;
     bool cancelled;
     intptr_t error;
-    int r = uco__checkpoint_completing(&task);
+    int r;
 
-    if (r < 0)
-        return r;
+    task = uco__task_current(&r);
+    if (task == NULL)
+        return uco__misuse(r, "uco_group_wait: not in a coroutine");
     if (g == NULL)
         return uco__misuse(-EINVAL, "uco_group_wait: the group is NULL");
     if (g->owner != task)
         return uco__misuse(-EPERM, "uco_group_wait: only the group's owner can wait for it");
+    uco__task_checkpoint_completing(task);
     cancelled = group_complete(g);
     if (cancelled)
         uco__scope_delivered(task);

@@ -18,9 +18,10 @@
 #include "base/system.h"
 #include "core/report.h"
 
-#include <string.h>
+#include <pthread.h>
 
-#define KEYS_MAX ((uint32_t) 1 << 20)
+#define KEY_CHUNK 256 /* keys */
+#define KEY_CHUNKS_MAX 256
 
 struct uco__local_entry {
     size_t tables;
@@ -32,16 +33,40 @@ struct uco__local_entry {
 /* --- keys, of the whole process --- */
 
 struct key {
-    uint32_t serial; /* of the present use of the index, or of the last one */
-    bool used;
+    atomic_uint serial; /* odd while the key is in use; each use of the index has another */
     uint32_t next_free; /* index + 1 of the next free one; 0: none */
     void (*destroy)(void *value);
 };
 
-static struct uco__mutex keys_mutex;
-static struct key *keys;
-static uint32_t key_count;
+static struct uco__mutex keys_mutex;                     /* of all that is not atomic */
+static _Atomic(struct key *) key_chunks[KEY_CHUNKS_MAX]; /* they never move, nor go */
+static uint32_t key_chunk_count;
 static uint32_t key_free; /* as next_free */
+
+/* A fork must not happen while another thread has the mutex: nobody would give it back. */
+static void
+keys_fork_prepare(void)
+{
+    uco__mutex_lock(&keys_mutex);
+}
+
+static void
+keys_fork_parent(void)
+{
+    uco__mutex_unlock(&keys_mutex);
+}
+
+static void
+keys_fork_child(void)
+{
+    keys_mutex = (struct uco__mutex){0};
+}
+
+static void
+keys_setup(void)
+{
+    pthread_atfork(keys_fork_prepare, keys_fork_parent, keys_fork_child);
+}
 
 static uint32_t
 key_index(uco_local key)
@@ -49,23 +74,38 @@ key_index(uco_local key)
     return (uint32_t) key;
 }
 
-/* With the mutex; NULL if it is not, or no more, a key. */
+/* NULL if it is not, or no more, a key. */
 static struct key *
 key_find(uco_local key)
 {
     uint32_t index = key_index(key);
+    uint32_t serial = (uint32_t) (key >> 32);
+    struct key *chunk;
 
-    if (index >= key_count || !keys[index].used || keys[index].serial != key >> 32)
+    if (index / KEY_CHUNK >= KEY_CHUNKS_MAX || serial % 2 == 0)
         return NULL;
-    return &keys[index];
+    /* Acquire pairs with the release in keys_grow(): what the chunk was zeroed with is there. */
+    chunk = atomic_load_explicit(&key_chunks[index / KEY_CHUNK], memory_order_acquire);
+    /* Relaxed: who has a key knows of its making, and of its end if that came before. */
+    if (chunk == NULL ||
+        atomic_load_explicit(&chunk[index % KEY_CHUNK].serial, memory_order_relaxed) != serial)
+        return NULL;
+    return &chunk[index % KEY_CHUNK];
+}
+
+/* With the mutex. */
+static struct key *
+key_at(uint32_t index)
+{
+    return &atomic_load_explicit(&key_chunks[index / KEY_CHUNK],
+                                 memory_order_relaxed)[index % KEY_CHUNK];
 }
 
 /* With the mutex. */
 static void
 key_push(uint32_t index)
 {
-    keys[index].used = false;
-    keys[index].next_free = key_free;
+    key_at(index)->next_free = key_free;
     key_free = index + 1;
 }
 
@@ -73,65 +113,40 @@ key_push(uint32_t index)
 static bool
 keys_grow(void)
 {
-    uint32_t count = key_count > 0 ? key_count * 2 : 8;
-    struct key *more;
+    struct key *chunk =
+        key_chunk_count < KEY_CHUNKS_MAX ? uco__allocate(KEY_CHUNK * sizeof *chunk) : NULL;
 
-    if (count > KEYS_MAX)
+    if (chunk == NULL)
         return false;
-    more = uco__reallocate(keys, count * sizeof *more);
-    if (more == NULL)
-        return false;
-    memset(more + key_count, 0, (count - key_count) * sizeof *more);
-    keys = more;
-    for (uint32_t index = count; index-- > key_count;)
-        key_push(index);
-    key_count = count;
+    atomic_store_explicit(&key_chunks[key_chunk_count], chunk, memory_order_release);
+    for (uint32_t i = KEY_CHUNK; i-- > 0;)
+        key_push(key_chunk_count * KEY_CHUNK + i);
+    key_chunk_count++;
     return true;
-}
-
-/* With the mutex; NULL without memory. */
-static struct key *
-key_take(void)
-{
-    struct key *key;
-
-    if (key_free == 0 && !keys_grow())
-        return NULL;
-    key = &keys[key_free - 1];
-    key_free = key->next_free;
-    key->used = true;
-    key->serial++;
-    return key;
 }
 
 int
 uco_local_new(uco_local *key, void (*destroy)(void *value))
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct key *taken;
+    uint32_t index;
+    int r = -ENOMEM;
 
     if (key == NULL)
         return uco__misuse(-EINVAL, "uco_local_new: the key is NULL");
+    pthread_once(&once, keys_setup);
     uco__mutex_lock(&keys_mutex);
-    taken = key_take();
-    if (taken != NULL) {
+    if (key_free != 0 || keys_grow()) {
+        index = key_free - 1;
+        taken = key_at(index);
+        key_free = taken->next_free;
         taken->destroy = destroy;
-        *key = (uco_local) taken->serial << 32 | (uint32_t) (taken - keys);
+        *key = (uco_local) (atomic_fetch_add(&taken->serial, 1) + 1) << 32 | index;
+        r = 0;
     }
     uco__mutex_unlock(&keys_mutex);
-    return taken != NULL ? 0 : -ENOMEM;
-}
-
-/* Whether it is a key, and what destroys its values. */
-static bool
-key_ask(uco_local key, void (**destroy)(void *value))
-{
-    const struct key *found;
-
-    uco__mutex_lock(&keys_mutex);
-    found = key_find(key);
-    *destroy = found != NULL ? found->destroy : NULL;
-    uco__mutex_unlock(&keys_mutex);
-    return found != NULL;
+    return r;
 }
 
 int
@@ -141,8 +156,10 @@ uco_local_free(uco_local key)
 
     uco__mutex_lock(&keys_mutex);
     found = key_find(key);
-    if (found != NULL)
+    if (found != NULL) {
+        atomic_fetch_add(&found->serial, 1);
         key_push(key_index(key));
+    }
     uco__mutex_unlock(&keys_mutex);
     return found != NULL ? 0 : uco__misuse(-EINVAL, "uco_local_free: not a key");
 }
@@ -164,17 +181,24 @@ entry_drop(struct uco_loop *loop, struct uco__local_entry *entry)
     uco__free(entry);
 }
 
+/* One holder less. */
+static void
+locals_release(struct uco_loop *loop, struct uco__locals *locals)
+{
+    if (--locals->holders > 0)
+        return;
+    for (size_t i = 0; i < locals->count; i++)
+        entry_drop(loop, locals->entries[i]);
+    uco__free(locals);
+}
+
 void
 uco__locals_drop(struct uco__task *task)
 {
     struct uco__locals *locals = task->locals;
 
     task->locals = NULL;
-    if (--locals->holders > 0)
-        return;
-    for (size_t i = 0; i < locals->count; i++)
-        entry_drop(task->future.loop, locals->entries[i]);
-    uco__free(locals);
+    locals_release(task->future.loop, locals);
 }
 
 /* The task's own table, with room for `count` entries; NULL without memory. */
@@ -201,11 +225,8 @@ locals_own(struct uco__task *task, size_t count)
             old->entries[i]->tables++;
     }
     task->locals = locals;
-    if (old != NULL) {
-        task->locals = old;
-        uco__locals_drop(task);
-        task->locals = locals;
-    }
+    if (old != NULL)
+        locals_release(task->future.loop, old);
     return locals;
 }
 
@@ -223,35 +244,24 @@ void *
 uco_local_get(uco_local key)
 {
     const struct uco__local_entry *entry;
-    void (*destroy)(void *value);
     int error;
     struct uco__task *task = uco__task_current(&error);
 
+    if (key_find(key) == NULL)
+        return uco__error_null(uco__misuse(-EINVAL, "uco_local_get: not a key"));
     if (task == NULL)
         return uco__error_null(uco__misuse(error, "uco_local_get: not in a coroutine"));
-    if (!key_ask(key, &destroy))
-        return uco__error_null(uco__misuse(-EINVAL, "uco_local_get: not a key"));
     entry = locals_find(task->locals, key);
     return entry != NULL ? entry->value : NULL;
 }
 
-int
-uco_local_set(uco_local key, void *value)
+static int
+locals_set(struct uco__task *task, uco_local key, void *value, void (*destroy)(void *value))
 {
-    struct uco__local_entry *entry, *old;
+    struct uco__local_entry *entry = uco__allocate(sizeof *entry);
+    struct uco__local_entry *old;
     struct uco__locals *locals;
-    void (*destroy)(void *value);
-    int error;
-    struct uco__task *task = uco__task_current(&error);
 
-    if (task == NULL)
-        return uco__misuse(error, "uco_local_set: not in a coroutine");
-    if (!key_ask(key, &destroy))
-        return uco__misuse(-EINVAL, "uco_local_set: not a key");
-    entry = locals_find(task->locals, key);
-    if ((entry != NULL ? entry->value : NULL) == value)
-        return 0;
-    entry = uco__allocate(sizeof *entry);
     if (entry == NULL)
         return -ENOMEM;
     *entry = (struct uco__local_entry){.tables = 1, .key = key, .value = value, .destroy = destroy};
@@ -264,4 +274,28 @@ uco_local_set(uco_local key, void *value)
     locals->entries[key_index(key)] = entry;
     entry_drop(task->future.loop, old);
     return 0;
+}
+
+int
+uco_local_set(uco_local key, void *value)
+{
+    const struct uco__local_entry *entry;
+    const struct key *found;
+    void (*destroy)(void *value) = NULL;
+    int error;
+    struct uco__task *task = uco__task_current(&error);
+
+    uco__mutex_lock(&keys_mutex);
+    found = key_find(key);
+    if (found != NULL)
+        destroy = found->destroy;
+    uco__mutex_unlock(&keys_mutex);
+    if (found == NULL)
+        return uco__misuse(-EINVAL, "uco_local_set: not a key");
+    if (task == NULL)
+        return uco__misuse(error, "uco_local_set: not in a coroutine");
+    entry = locals_find(task->locals, key);
+    if ((entry != NULL ? entry->value : NULL) == value)
+        return 0;
+    return locals_set(task, key, value, destroy);
 }

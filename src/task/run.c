@@ -137,6 +137,7 @@ uco__loop_new(const uco_loop_options *options, int *error)
         uco__free(runtime);
         return NULL;
     }
+    runtime->select_random = runtime->loop.options.seed;
     uco__list_init(&runtime->roots);
     uco__list_init(&runtime->left_groups);
     uco__list_init(&runtime->left_generators);

@@ -69,6 +69,12 @@ uco__task_checkpoint_slow(struct uco__task *task)
 }
 
 int
+uco__task_checkpoint_completing(struct uco__task *task)
+{
+    return checkpoint(task, true);
+}
+
+int
 uco__task_checkpoint_suspending(struct uco__task *task)
 {
     task->successes = 0;

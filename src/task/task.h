@@ -98,6 +98,8 @@ UCO__EXPORT struct uco__task *uco__task_current(int *error);
  * -ECANCELED. */
 UCO__EXPORT int uco__checkpoint(void);
 UCO__EXPORT int uco__task_checkpoint_slow(struct uco__task *task);
+/* The same for completing calls: they do not fail in a cancelled scope. 0. */
+int uco__task_checkpoint_completing(struct uco__task *task);
 /* For a call that suspends in any case: it need not let others run before. */
 int uco__task_checkpoint_suspending(struct uco__task *task);
 /* The same for completing calls: they do not fail in a cancelled scope. */
@@ -168,6 +170,17 @@ uco__task_pass(struct uco__task *task)
 
     if (UCO__UNLIKELY(scope->effective || scope->reach != UCO__NEVER ||
                       task->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
+        return false;
+    task->ignored = 0;
+    task->successes++;
+    return true;
+}
+
+/* The same for completing calls. */
+static inline bool
+uco__task_pass_completing(struct uco__task *task)
+{
+    if (UCO__UNLIKELY(task->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
         return false;
     task->ignored = 0;
     task->successes++;

@@ -372,28 +372,52 @@ read_results(uco_future *fs[], size_t n, intptr_t results[])
     }
 }
 
+/* The checkpoint of a call that waits for futures which the caller may only have borrowed: others
+ * may run in it and give them back. If so, they are held (*held) until wait_done(). */
 static int
-gather(uco_future *fs[], size_t n, intptr_t results[], bool first_error)
+wait_checkpoint(struct uco__task *task, uco_future *fs[], size_t n, bool completing, bool *held)
+{
+    *held = !(completing ? uco__task_pass_completing(task) : uco__task_pass(task));
+    if (!*held)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (fs[i] != NULL)
+            uco_ref(fs[i]);
+    }
+    return completing ? uco__task_checkpoint_completing(task) : uco__task_checkpoint_slow(task);
+}
+
+static void
+wait_done(uco_future *fs[], size_t n, bool held)
+{
+    if (held)
+        uco_unref_all(fs, n);
+}
+
+static int
+gather_without_memory(struct uco__task *task, uco_future *fs[], size_t n, intptr_t results[])
+{
+    for (size_t i = 0; i < n; i++) {
+        if (fs[i] != NULL)
+            uco_ref(fs[i]);
+    }
+    complete_one_by_one(task, fs, n);
+    read_results(fs, n, results);
+    uco_unref_all(fs, n);
+    return -ENOMEM;
+}
+
+static int
+gather_complete(struct uco__task *task, uco_future *fs[], size_t n, intptr_t results[],
+                bool first_error)
 {
     struct many many;
-    struct uco__task *task;
     bool cancelled;
-    int r = uco__checkpoint_completing(&task);
 
-    if (r < 0)
-        return r;
-    if (n == 0)
-        return 0;
-    if (fs == NULL)
-        return uco__misuse(-EINVAL, "gather: the array is NULL");
     if (uco__deadlock_closes_cycle(task, fs, n))
         return -EDEADLK;
-    r = many_begin(&many, task, fs, n, true);
-    if (r < 0) {
-        complete_one_by_one(task, fs, n);
-        read_results(fs, n, results);
-        return r;
-    }
+    if (many_begin(&many, task, fs, n, true) < 0)
+        return gather_without_memory(task, fs, n, results);
     many.first_error = first_error;
     cancelled = many_complete(&many);
     read_results(fs, n, results);
@@ -401,6 +425,25 @@ gather(uco_future *fs[], size_t n, intptr_t results[], bool first_error)
     if (cancelled)
         uco__scope_delivered(task);
     return cancelled ? -ECANCELED : first_error ? (int) many.error : 0;
+}
+
+static int
+gather(uco_future *fs[], size_t n, intptr_t results[], bool first_error)
+{
+    struct uco__task *task;
+    bool held;
+    int r;
+
+    task = uco__task_current(&r);
+    if (task == NULL)
+        return uco__misuse(r, "gather: not in a coroutine");
+    if (fs == NULL && n > 0)
+        return uco__misuse(-EINVAL, "gather: the array is NULL");
+    r = wait_checkpoint(task, fs, n, true, &held);
+    if (r == 0 && n > 0)
+        r = gather_complete(task, fs, n, results, first_error);
+    wait_done(fs, n, held);
+    return r;
 }
 
 int
@@ -458,24 +501,36 @@ uco_join(uco_future *f)
     return result;
 }
 
-intptr_t
-uco_wait_for(uco_future *f, double timeout)
+static intptr_t
+wait_for(struct uco__task *task, uco_future *f, double timeout)
 {
-    struct uco__task *task;
     intptr_t result;
     bool expired;
-    int r = uco__checkpoint_completing(&task);
 
-    if (r < 0)
-        return r;
-    if (isnan(timeout))
-        return uco__misuse(-EINVAL, "uco_wait_for: the time is not a number");
-    if (f == NULL)
-        return -ENOMEM;
     if (uco__deadlock_closes_cycle(task, &f, 1))
         return -EDEADLK;
     result = complete(task, f, timeout, &expired);
     return expired && result == -ECANCELED ? -ETIMEDOUT : result;
+}
+
+intptr_t
+uco_wait_for(uco_future *f, double timeout)
+{
+    struct uco__task *task;
+    intptr_t r;
+    bool held;
+    int error;
+
+    task = uco__task_current(&error);
+    if (task == NULL)
+        return uco__misuse(error, "uco_wait_for: not in a coroutine");
+    if (isnan(timeout))
+        return uco__misuse(-EINVAL, "uco_wait_for: the time is not a number");
+    r = wait_checkpoint(task, &f, 1, true, &held);
+    if (r == 0)
+        r = f != NULL ? wait_for(task, f, timeout) : -ENOMEM;
+    wait_done(&f, 1, held);
+    return r;
 }
 
 /* wait_any and wait_all: 0 when it is over, whichever way that was asked for. */
@@ -501,45 +556,36 @@ wait_many(struct many *many, struct uco__task *task, uco_future *fs[], size_t n,
     return (int) r;
 }
 
-static int
-wait_check(uco_future *fs[], size_t n, double timeout, struct uco__task **task)
+static ssize_t
+wait(uco_future *fs[], size_t n, double timeout, bool any)
 {
-    int error;
-    int r = uco__checkpoint();
+    struct many many;
+    struct uco__task *task;
+    bool held;
+    int r;
 
-    if (r == -EPERM || r == -ESTALE)
-        return r;
-    if (isnan(timeout) || (fs == NULL && n > 0))
-        return uco__misuse(-EINVAL, "the array is NULL, or the time is not a number");
-    *task = uco__task_current(&error);
-    return r;
+    task = uco__task_current(&r);
+    if (task == NULL)
+        return uco__misuse(r, "waiting for futures: not in a coroutine");
+    if (isnan(timeout) || (fs == NULL && n > 0) || (any && n == 0))
+        return uco__misuse(-EINVAL,
+                           "waiting for futures: there are none, the array is NULL, or the "
+                           "time is not a number");
+    r = wait_checkpoint(task, fs, n, false, &held);
+    if (r == 0)
+        r = wait_many(&many, task, fs, n, timeout, any);
+    wait_done(fs, n, held);
+    return r < 0 || !any ? r : many.first;
 }
 
 ssize_t
 uco_wait_any(uco_future *fs[], size_t n, double timeout)
 {
-    struct many many;
-    struct uco__task *task = NULL;
-    ssize_t first;
-    int r = wait_check(fs, n, timeout, &task);
-
-    if (r == -EPERM || r == -ESTALE || r == -EINVAL)
-        return r;
-    if (n == 0)
-        return uco__misuse(-EINVAL, "uco_wait_any: there is nothing to wait for");
-    if (r < 0)
-        return r;
-    r = wait_many(&many, task, fs, n, timeout, true);
-    first = many.first;
-    return r < 0 ? r : first;
+    return wait(fs, n, timeout, true);
 }
 
 int
 uco_wait_all(uco_future *fs[], size_t n, double timeout)
 {
-    struct many many;
-    struct uco__task *task = NULL;
-    int r = wait_check(fs, n, timeout, &task);
-
-    return r < 0 ? r : wait_many(&many, task, fs, n, timeout, false);
+    return (int) wait(fs, n, timeout, false);
 }

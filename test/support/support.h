@@ -38,8 +38,8 @@ intptr_t run_seeded(uint64_t seed, uco_fn *fn, void *arg);
 /** run_virtual() whatever UCO_SEED says: for what is promised of the order without a seed. */
 intptr_t run_fifo(uco_fn *fn, void *arg);
 
-/** Runs fn FIFO and in 200 seeded orders, in which a few tasks meet in every way there is. Each run must
- * return 0, so fn begins by making its state afresh. */
+/** Runs fn FIFO and in 200 seeded orders, in which a few tasks meet in every way there is. Each run
+ * must return 0, so fn begins by making its state afresh. */
 void run_in_all_orders(uco_fn *fn, void *arg);
 
 /** uco_run() on the real clock. */
