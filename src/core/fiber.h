@@ -11,6 +11,8 @@
 #include "core/ready.h"
 #include "core/stack.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <uco/common.h>
 
 struct uco_loop;
@@ -28,22 +30,28 @@ struct uco__fiber_operations {
     const char *(*name)(const struct uco__fiber *fiber);
 };
 
+/* struct uco__fiber's `state`. */
 enum uco__fiber_state {
     UCO__FIBER_NEW,
-    UCO__FIBER_READY,   /* in a run queue */
-    UCO__FIBER_RUNNING, /* or waiting for one that it started eagerly */
-    UCO__FIBER_PARKED,
+    UCO__FIBER_STARTED, /* runs, waits for one that it started eagerly, is in a run queue, or parked
+                           (then it has a wait) */
     UCO__FIBER_ENDED,
 };
 
 struct uco__fiber {
+    /* All that a yield needs: one cache line, when the fiber is aligned to one. */
     struct uco__ready ready;
+    struct uco__context context; /* while it does not run; sp is NULL before it has a stack */
+    unsigned char state;         /* enum uco__fiber_state */
+    bool attention;              /* the task's own: its next suspending call must look closer */
+    uint16_t successes;          /* the task's own: calls in a row that did not suspend */
+    uint16_t ignored;            /* the task's own: cancellations in a row */
+
     struct uco_loop *loop;
     const struct uco__fiber_operations *operations;
     struct uco__stack *stack; /* NULL before the first run */
     struct uco__stack_pool *pool;
     struct uco__wait *wait; /* what it is parked in */
-    enum uco__fiber_state state;
 };
 
 void uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop,

@@ -34,6 +34,7 @@
 #define STUCK_WAIT_MIN (20 * UCO__MILLISECOND)
 #define STUCK_WAIT_MAX UCO__SECOND
 #define SLOW_COARSE (20 * UCO__MILLISECOND) /* from here on the coarse clock is fine enough */
+#define STEP_SHORT UCO__MICROSECOND /* steps that are shorter on average are not timed each */
 #define TIMER_SLACK 1 /* ns; the kernel's default of 50 us would be added to each wait */
 #define POLL_RETRY UCO__MILLISECOND /* after the kernel could not even be asked */
 
@@ -242,8 +243,11 @@ uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
     uco_loop_ref(loop);
     loop->errno_location = uco__error_location();
     loop->until_done = false;
-    loop->scheduler.budget = loop->span;
+    uco__scheduler_set_budget(&loop->scheduler, loop->span);
     loop->polled = uco__clock_real();
+    loop->span_began = loop->polled;
+    loop->timed = loop->slow != UCO__NEVER;
+    uco__scheduler_set_pace(loop);
     uco__sanitizer_init(&loop->scheduler.home.sanitizer, NULL, 0);
     loop->timer_slack = UCO__SYSTEM(prctl, prctl(PR_GET_TIMERSLACK));
     if (loop->timer_slack >= 0)
@@ -314,20 +318,42 @@ loop_poll(struct uco_loop *loop, uint64_t timeout)
                        loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now);
 }
 
+/* Steps that were not timed one by one. */
+static void
+loop_end_span(struct uco_loop *loop, uint64_t now)
+{
+    if (loop->timed || loop->slow == UCO__NEVER || now - loop->span_began <= loop->slow)
+        return;
+    uco__report(
+        loop, NULL,
+        "one of the last %u steps kept the loop for %.3f s without suspending: nothing else "
+        "could run (slow_callback is %.3f s). They were too short to be timed each",
+        loop->span, uco__clock_to_seconds(now - loop->span_began),
+        uco__clock_to_seconds(loop->slow));
+}
+
 void
 uco__loop_breathe(struct uco_loop *loop)
 {
-    uint64_t took = uco__clock_real() - loop->polled;
+    uint64_t now = uco__clock_real();
+    uint64_t took = now - loop->polled;
 
+    loop_end_span(loop, now);
+    /* A clock read a step is nothing beside steps that do some work, and everything beside tasks
+     * that only take turns. */
+    loop->timed = loop->slow != UCO__NEVER && now - loop->span_began > loop->span * STEP_SHORT;
+    loop->span_began = now;
     if (took >= POLL_INTERVAL) {
         if (took > 2 * POLL_INTERVAL && loop->span > 1)
             loop->span /= 2;
         else if (loop->span < SPAN_MAX)
             loop->span *= 2;
         loop_poll(loop, 0);
-        loop->step_began = uco__loop_step_clock(loop);
     }
-    loop->scheduler.budget = loop->span;
+    if (loop->timed)
+        loop->step_began = uco__loop_step_clock(loop);
+    uco__scheduler_set_pace(loop);
+    uco__scheduler_set_budget(&loop->scheduler, loop->span);
 }
 
 static void
@@ -421,6 +447,11 @@ loop_wait(struct uco_loop *loop)
     uint64_t timeout;
     bool stuck;
 
+    if (UCO__UNLIKELY(!loop->timed) && loop->slow != UCO__NEVER) {
+        loop_end_span(loop, uco__clock_real());
+        loop->timed = true;
+        uco__scheduler_set_pace(loop);
+    }
     if (loop_settle(loop) || loop_spin(loop))
         return;
     timeout = loop_timeout(loop);

@@ -75,6 +75,8 @@ struct uco_loop {
     uint64_t step_began;                /* uco__loop_step_clock() */
     uint64_t slow;                      /* ns that a step may take; UCO__NEVER: not timed */
     bool slow_coarse;                   /* long enough for the cheap clock */
+    bool timed;                         /* each step is, now */
+    uint64_t span_began;                /* when the present span of the budget did; real clock */
     int *errno_location;                /* of the thread that runs it */
     struct uco__list settlers;          /* uco_test_settle() */
     struct uco__list resources;

@@ -18,7 +18,6 @@ struct uco__ready {
 struct uco__ready_queue {
     struct uco__ready *head;
     struct uco__ready **tail;
-    size_t size;
 };
 
 static inline void
@@ -26,7 +25,6 @@ uco__ready_queue_init(struct uco__ready_queue *queue)
 {
     queue->head = NULL;
     queue->tail = &queue->head;
-    queue->size = 0;
 }
 
 static inline bool
@@ -41,7 +39,14 @@ uco__ready_queue_push(struct uco__ready_queue *queue, struct uco__ready *node)
     node->next = NULL;
     *queue->tail = node;
     queue->tail = &node->next;
-    queue->size++;
+}
+
+/* The same where the queue will be moved before it is looked through. */
+static inline void
+uco__ready_queue_push_open(struct uco__ready_queue *queue, struct uco__ready *node)
+{
+    *queue->tail = node;
+    queue->tail = &node->next;
 }
 
 /* NULL when it is empty. */
@@ -55,7 +60,6 @@ uco__ready_queue_pop(struct uco__ready_queue *queue)
     queue->head = node->next;
     if (queue->head == NULL)
         queue->tail = &queue->head;
-    queue->size--;
     return node;
 }
 
@@ -63,9 +67,9 @@ uco__ready_queue_pop(struct uco__ready_queue *queue)
 static inline void
 uco__ready_queue_move(struct uco__ready_queue *to, struct uco__ready_queue *from)
 {
+    *from->tail = NULL;
     to->head = from->head;
     to->tail = from->head != NULL ? from->tail : &to->head;
-    to->size = from->size;
     uco__ready_queue_init(from);
 }
 

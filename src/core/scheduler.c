@@ -19,6 +19,8 @@
 #include "core/loop.h"
 #include "core/report.h"
 
+#define CROWD 30 /* switches in a turn from which on it pays to fetch ahead */
+
 void
 uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed)
 {
@@ -84,18 +86,18 @@ batch_shuffle(struct uco__scheduler *scheduler)
     struct uco__ready_queue fibers, callbacks;
     struct uco__ready *node, *next, *shuffled;
     uint32_t place = 0;
-    size_t size = scheduler->batch.size;
+    uint32_t size = 0;
 
     uco__ready_queue_init(&fibers);
     uco__ready_queue_init(&callbacks);
-    for (node = scheduler->batch.head; node != NULL; node = next, place++) {
+    for (node = scheduler->batch.head; node != NULL; node = next, size++) {
         next = node->next;
-        node->order = node->run != NULL ? place : (uint32_t) uco__random_next(&scheduler->random);
+        node->order = node->run != NULL ? size : (uint32_t) uco__random_next(&scheduler->random);
         uco__ready_queue_push(node->run != NULL ? &callbacks : &fibers, node);
     }
     shuffled = order_sort(fibers.head);
     uco__ready_queue_init(&scheduler->batch);
-    for (place = 0; place < size; place++) {
+    for (; place < size; place++) {
         if (callbacks.head != NULL && callbacks.head->order == place) {
             node = uco__ready_queue_pop(&callbacks);
         } else {
@@ -106,12 +108,16 @@ batch_shuffle(struct uco__scheduler *scheduler)
     }
 }
 
-static void
+static inline void
 batch_renew(struct uco__scheduler *scheduler)
 {
+    uint64_t switches = uco__scheduler_switches(scheduler);
+
     uco__ready_queue_move(&scheduler->batch, &scheduler->ready);
+    scheduler->crowded = switches - scheduler->turn_began > CROWD;
+    scheduler->turn_began = switches;
     scheduler->turns++;
-    if (scheduler->random != 0 && scheduler->batch.size > 1)
+    if (UCO__UNLIKELY(scheduler->random != 0) && scheduler->batch.head != NULL)
         batch_shuffle(scheduler);
 }
 
@@ -134,8 +140,6 @@ uco__scheduler_step_end(struct uco_loop *loop, struct uco__fiber *fiber)
 {
     uint64_t now, took;
 
-    if (UCO__UNLIKELY(loop->slow == UCO__NEVER))
-        return;
     now = uco__loop_step_clock(loop);
     took = now - loop->step_began;
     loop->step_began = now;
@@ -146,23 +150,61 @@ uco__scheduler_step_end(struct uco_loop *loop, struct uco__fiber *fiber)
 /* --- switching --- */
 
 static inline __attribute__((always_inline)) void
-stack_switch(struct uco__stack *from, struct uco__stack *to, bool ends)
+stack_switch(struct uco__context *from, struct uco__stack *from_stack, struct uco__context *to,
+             struct uco__stack *to_stack, bool ends)
 {
-    uco__sanitizer_leave(&from->sanitizer, &to->sanitizer, ends);
-    uco__context_switch(&from->context, &to->context);
-    uco__sanitizer_arrive(&from->sanitizer);
+    uco__sanitizer_leave(&from_stack->sanitizer, &to_stack->sanitizer, ends);
+    uco__context_switch(from, to);
+    uco__sanitizer_arrive(&from_stack->sanitizer);
+}
+
+/* To a fiber, or (NULL) home. */
+static inline __attribute__((always_inline)) void
+switch_to(struct uco__scheduler *scheduler, struct uco__context *from,
+          struct uco__stack *from_stack, struct uco__fiber *to, bool ends)
+{
+    if (UCO__LIKELY(to != NULL))
+        stack_switch(from, from_stack, &to->context, to->stack, ends);
+    else
+        stack_switch(from, from_stack, &scheduler->home.context, &scheduler->home, ends);
+}
+
+/* The fiber gets the stack, and begins where that was left. */
+static void
+fiber_take_stack(struct uco__fiber *fiber, struct uco__stack *stack)
+{
+    fiber->stack = stack;
+    if (stack != NULL)
+        fiber->context = stack->context;
 }
 
 /* Back to whoever started the current fiber eagerly. */
-static struct uco__stack *
-scheduler_pick_eager(struct uco__scheduler *scheduler)
+static UCO__NOINLINE struct uco__fiber *
+scheduler_pick_eager(struct uco_loop *loop)
 {
+    struct uco__scheduler *scheduler = &loop->scheduler;
     struct uco__fiber *fiber = scheduler->eager;
 
     scheduler->eager = NULL;
     scheduler->eager_home = false;
     scheduler->current = fiber;
-    return fiber != NULL ? fiber->stack : &scheduler->home;
+    uco__scheduler_set_pace(loop);
+    return fiber;
+}
+
+/* A new turn, without going home: nothing there would be done that cannot wait for the end of the
+ * budget. False if there is nothing, or something for home. */
+static inline bool
+scheduler_renew(struct uco_loop *loop)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+
+    if (uco__ready_queue_empty(&scheduler->ready) || loop->until_done ||
+        !uco__inbox_empty(&loop->inbox) || uco__wheel_is_due(&loop->timers.wheel) ||
+        atomic_load_explicit(&loop->stopping, memory_order_relaxed))
+        return false;
+    batch_renew(scheduler);
+    return true;
 }
 
 /* Whether there is a fiber to go on with right away: the head of the batch then has its stack. */
@@ -172,64 +214,111 @@ scheduler_has_next(struct uco_loop *loop)
     struct uco__scheduler *scheduler = &loop->scheduler;
     struct uco__fiber *fiber;
 
-    if (scheduler->budget == 0)
+    if (UCO__UNLIKELY(scheduler->budget == 0))
         return false;
-    if (uco__ready_queue_empty(&scheduler->batch)) {
-        /* A new turn, without going home: nothing there would be done that cannot wait for the end
-         * of the budget. */
-        if (uco__ready_queue_empty(&scheduler->ready) || loop->until_done ||
-            !uco__inbox_empty(&loop->inbox) || uco__wheel_is_due(&loop->timers.wheel) ||
-            atomic_load_explicit(&loop->stopping, memory_order_relaxed))
-            return false;
-        batch_renew(scheduler);
-    }
-    if (scheduler->batch.head->run != NULL)
+    if (uco__ready_queue_empty(&scheduler->batch) && !scheduler_renew(loop))
+        return false;
+    if (UCO__UNLIKELY(scheduler->batch.head->run != NULL))
         return false;
     fiber = fiber_of(scheduler->batch.head);
-    if (fiber->stack == NULL)
-        fiber->stack = uco__stack_take_pooled(fiber->pool);
-    return fiber->stack != NULL;
+    if (UCO__UNLIKELY(fiber->context.sp == NULL))
+        fiber_take_stack(fiber, uco__stack_take_pooled(fiber->pool));
+    return fiber->context.sp != NULL;
 }
 
-/* What runs now that the current fiber stops. */
-static inline struct uco__stack *
+/* What runs now that the current fiber stops; NULL: home. */
+static inline struct uco__fiber *
 scheduler_pick(struct uco_loop *loop)
 {
     struct uco__scheduler *scheduler = &loop->scheduler;
     struct uco__fiber *fiber;
 
     if (UCO__UNLIKELY(scheduler->eager != NULL || scheduler->eager_home))
-        return scheduler_pick_eager(scheduler);
-    if (!scheduler_has_next(loop)) {
+        return scheduler_pick_eager(loop);
+    if (UCO__UNLIKELY(!scheduler_has_next(loop))) {
         scheduler->current = NULL;
-        return &scheduler->home;
+        return NULL;
     }
     fiber = fiber_of(uco__ready_queue_pop(&scheduler->batch));
-    fiber->state = UCO__FIBER_RUNNING;
     scheduler->current = fiber;
     scheduler->budget--;
-    scheduler->switches++;
-    return fiber->stack;
+    return fiber;
 }
 
-static void
+/* Many take turns: the one after this is fetched while this one runs. */
+static inline void
+scheduler_prefetch(const struct uco__scheduler *scheduler)
+{
+    if (scheduler->crowded && scheduler->batch.head != NULL)
+        __builtin_prefetch(fiber_of(scheduler->batch.head)->context.sp);
+}
+
+#if UCO__SWITCH_REGISTERS && !UCO__ASAN && !UCO__TSAN
+
+/* The usual case, with no more instructions than it takes. False: it is not the usual case. */
+static inline __attribute__((always_inline)) bool
+scheduler_leave_quickly(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+    struct uco__fiber *to;
+
+    if (UCO__UNLIKELY(scheduler->slowly) || UCO__UNLIKELY(scheduler->budget == 0))
+        return false;
+    if (scheduler->batch.head == NULL && UCO__UNLIKELY(!scheduler_renew(loop)))
+        return false;
+    to = fiber_of(scheduler->batch.head);
+    /* A callback, or a fiber that must be given a stack. */
+    if (UCO__UNLIKELY(to->ready.run != NULL) || UCO__UNLIKELY(to->context.pc == NULL))
+        return false;
+    scheduler->batch.head = to->ready.next; /* its tail is of no use while nothing is pushed */
+    scheduler_prefetch(scheduler);
+    scheduler->current = to;
+    scheduler->budget--;
+    uco__context_switch_registers(&fiber->context, &to->context);
+    return true;
+}
+
+#else
+#define scheduler_leave_quickly(loop, fiber) false
+#endif
+
+static UCO__NOINLINE void
+scheduler_leave_slowly(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    struct uco__fiber *to;
+
+    if (loop->timed)
+        uco__scheduler_step_end(loop, fiber);
+    to = scheduler_pick(loop);
+    if (to != fiber)
+        switch_to(&loop->scheduler, &fiber->context, fiber->stack, to, false);
+}
+
+static inline __attribute__((always_inline)) void
 scheduler_leave(struct uco_loop *loop, struct uco__fiber *fiber)
 {
-    struct uco__stack *from = fiber->stack;
-    struct uco__stack *to;
     int saved_errno = *loop->errno_location;
 
-    uco__scheduler_step_end(loop, fiber);
-    to = scheduler_pick(loop);
-    if (to != from)
-        stack_switch(from, to, false);
-    *loop->errno_location = saved_errno;
+    if (UCO__UNLIKELY(!scheduler_leave_quickly(loop, fiber)))
+        scheduler_leave_slowly(loop, fiber);
+    /* Stores are what a switch waits for, so none is made in vain. */
+    if (UCO__UNLIKELY(*loop->errno_location != saved_errno))
+        *loop->errno_location = saved_errno;
+}
+
+void
+uco__scheduler_set_pace(struct uco_loop *loop)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+
+    scheduler->slowly = loop->timed || scheduler->eager != NULL || scheduler->eager_home ||
+                        uco__context_by_ucontext;
 }
 
 void
 uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
 {
-    struct uco__stack *to;
+    struct uco__fiber *to;
 
     if (UCO__UNLIKELY(uco__loop_stale(loop)))
         uco__panic(
@@ -241,8 +330,8 @@ uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
      */
     uco__stack_give_back(stack);
     to = scheduler_pick(loop);
-    if (to != stack)
-        stack_switch(stack, to, true);
+    if (to == NULL || to->stack != stack)
+        switch_to(&loop->scheduler, &stack->context, stack, to, true);
 }
 
 static UCO__COLD void
@@ -261,25 +350,25 @@ scheduler_resume(struct uco_loop *loop, struct uco__fiber *fiber)
 {
     struct uco__scheduler *scheduler = &loop->scheduler;
 
-    if (fiber->stack == NULL)
-        fiber->stack = uco__stack_take(fiber->pool);
-    if (fiber->stack == NULL) {
+    if (fiber->context.sp == NULL)
+        fiber_take_stack(fiber, uco__stack_take(fiber->pool));
+    if (fiber->context.sp == NULL) {
         fiber->state = UCO__FIBER_ENDED;
         fiber->operations->no_stack(fiber);
         return;
     }
     if (UCO__UNLIKELY(loop->stacks.unguarded > 0 && !loop->unguarded_reported))
         report_unguarded(loop);
-    fiber->state = UCO__FIBER_RUNNING;
     scheduler->current = fiber;
-    stack_switch(&scheduler->home, fiber->stack, false);
+    switch_to(scheduler, &scheduler->home.context, &scheduler->home, fiber, false);
 }
 
 static void
 scheduler_call_now(struct uco_loop *loop, struct uco__ready *node)
 {
     node->run(node);
-    uco__scheduler_step_end(loop, NULL);
+    if (UCO__UNLIKELY(loop->timed))
+        uco__scheduler_step_end(loop, NULL);
 }
 
 void
@@ -289,7 +378,8 @@ uco__scheduler_turn(struct uco_loop *loop)
 
     if (uco__ready_queue_empty(&scheduler->batch))
         batch_renew(scheduler);
-    loop->step_began = uco__loop_step_clock(loop);
+    if (loop->timed)
+        loop->step_began = uco__loop_step_clock(loop);
     for (;;) {
         struct uco__ready *node = uco__ready_queue_pop(&scheduler->batch);
 
@@ -299,9 +389,9 @@ uco__scheduler_turn(struct uco_loop *loop)
             uco__loop_breathe(loop);
         scheduler->budget--;
         if (node->run != NULL) {
+            scheduler->switches--; /* no switch */
             scheduler_call_now(loop, node);
         } else {
-            scheduler->switches++;
             scheduler_resume(loop, fiber_of(node));
         }
     }
@@ -337,7 +427,6 @@ uco__park(struct uco__wait *wait)
     if (wait->woken)
         return wait->result;
     fiber->wait = wait;
-    fiber->state = UCO__FIBER_PARKED;
     scheduler_leave(loop, fiber);
     return wait->result;
 }
@@ -353,7 +442,6 @@ uco__wake(struct uco__wait *wait, intptr_t result)
     wait->result = result;
     if (fiber->wait == wait) {
         fiber->wait = NULL;
-        fiber->state = UCO__FIBER_READY;
         uco__ready_queue_push(&fiber->loop->scheduler.ready, &fiber->ready);
     }
     return true;
@@ -369,21 +457,21 @@ uco__interrupt(struct uco__fiber *fiber, intptr_t result)
     return uco__wake(wait, result);
 }
 
-void
+int
 uco__scheduler_yield(struct uco_loop *loop)
 {
     struct uco__fiber *fiber = loop->scheduler.current;
 
-    fiber->state = UCO__FIBER_READY;
-    uco__ready_queue_push(&loop->scheduler.ready, &fiber->ready);
+    uco__ready_queue_push_open(&loop->scheduler.ready, &fiber->ready);
     scheduler_leave(loop, fiber);
+    return 0;
 }
 
 void
 uco__scheduler_start(struct uco_loop *loop, struct uco__fiber *fiber)
 {
     UCO__ASSERT(fiber->state == UCO__FIBER_NEW);
-    fiber->state = UCO__FIBER_READY;
+    fiber->state = UCO__FIBER_STARTED;
     uco__ready_queue_push(&loop->scheduler.ready, &fiber->ready);
 }
 
@@ -398,13 +486,17 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
 
     scheduler->eager = parent;
     scheduler->eager_home = parent == NULL;
-    fiber->stack = uco__stack_take(fiber->pool);
+    fiber_take_stack(fiber, uco__stack_take(fiber->pool));
     if (fiber->stack != NULL) {
         *loop->errno_location = 0;
-        fiber->state = UCO__FIBER_RUNNING;
+        fiber->state = UCO__FIBER_STARTED;
         scheduler->current = fiber;
         scheduler->switches++;
-        stack_switch(parent != NULL ? parent->stack : &scheduler->home, fiber->stack, false);
+        uco__scheduler_set_pace(loop);
+        if (parent != NULL)
+            switch_to(scheduler, &parent->context, parent->stack, fiber, false);
+        else
+            switch_to(scheduler, &scheduler->home.context, &scheduler->home, fiber, false);
     } else {
         fiber->state = UCO__FIBER_ENDED;
         parent = uco__scheduler_callback_begin(loop);
@@ -413,6 +505,7 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
     }
     scheduler->eager = outer;
     scheduler->eager_home = outer_home;
+    uco__scheduler_set_pace(loop);
     *loop->errno_location = saved_errno;
 }
 

@@ -41,11 +41,33 @@ struct uco__scheduler {
     struct uco__fiber *eager;      /* started the current one eagerly and goes on next */
     bool eager_home;               /* the same, when a callback did */
     unsigned detours; /* callbacks that are running on a fiber's stack: nothing may start eagerly */
-    unsigned budget;  /* switches left until home must look at the clock */
+    unsigned budget;  /* steps left until home must look at the clock */
+    unsigned granted; /* the budget when it was last set */
+    bool slowly;      /* something must be done at each switch */
     uint64_t random;  /* the shuffle's state; 0 = FIFO */
-    uint64_t switches;
+    uint64_t switches; /* before the budget was set */
     uint64_t turns;
+    uint64_t turn_began; /* at which of the switches */
+    bool crowded;        /* the last turn was a long one */
 };
+
+/* How many switches there were so far. */
+static inline uint64_t
+uco__scheduler_switches(const struct uco__scheduler *scheduler)
+{
+    return scheduler->switches + scheduler->granted - scheduler->budget;
+}
+
+static inline void
+uco__scheduler_set_budget(struct uco__scheduler *scheduler, unsigned budget)
+{
+    scheduler->switches = uco__scheduler_switches(scheduler);
+    scheduler->granted = budget;
+    scheduler->budget = budget;
+}
+
+/* After a change of what is to be done at each switch. */
+void uco__scheduler_set_pace(struct uco_loop *loop);
 
 void uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed);
 
@@ -68,8 +90,8 @@ bool uco__interrupt(struct uco__fiber *fiber, intptr_t result);
 struct uco__fiber *uco__scheduler_callback_begin(struct uco_loop *loop);
 void uco__scheduler_callback_end(struct uco_loop *loop, struct uco__fiber *current);
 
-/* The current fiber goes to the end of the run queue. */
-void uco__scheduler_yield(struct uco_loop *loop);
+/* The current fiber goes to the end of the run queue. 0. */
+int uco__scheduler_yield(struct uco_loop *loop);
 /* A new fiber will run in the next turn. */
 void uco__scheduler_start(struct uco_loop *loop, struct uco__fiber *fiber);
 /* Runs a new fiber at once, until it first suspends or ends. */
@@ -80,7 +102,7 @@ void uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack);
 /* A callback for home, in the next turn. */
 UCO__EXPORT void uco__scheduler_call(struct uco_loop *loop, struct uco__ready *node);
 
-/* Where steps are timed (loop->slow): the fiber, or (NULL) a callback, has had its turn. */
+/* Where steps are timed (loop->timed): the fiber, or (NULL) a callback, has had its turn. */
 void uco__scheduler_step_end(struct uco_loop *loop, struct uco__fiber *fiber);
 /* Home: runs the present batch, having made one of what is ready. */
 void uco__scheduler_turn(struct uco_loop *loop);

@@ -30,7 +30,7 @@
 #define SLAB_STACKS_FIRST 4
 #define SLAB_STACKS_MAX 64
 #define COLOURS                                                                                    \
-    16 /* how many different offsets stack tops have, so that they do not all share cache sets */
+    32 /* how many different offsets stack tops have, so that they do not all share cache sets */
 #define COLOUR_BYTES 64
 #define CANARY_WORDS 8
 #define MAP_COUNT_DEFAULT 65530

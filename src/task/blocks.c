@@ -23,7 +23,6 @@
 #include "task/task.h"
 
 #define CHUNK_BLOCKS 32
-#define BLOCK_ALIGNMENT 64 /* a cache line */
 
 struct uco__task_chunk {
     struct uco__task_chunk *next;
@@ -33,7 +32,7 @@ struct uco__task_chunk {
 static size_t
 block_stride(void)
 {
-    return (sizeof(struct uco__task) + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
+    return (sizeof(struct uco__task) + UCO__TASK_ALIGNMENT - 1) / UCO__TASK_ALIGNMENT * UCO__TASK_ALIGNMENT;
 }
 
 static void
@@ -67,14 +66,14 @@ blocks_make(struct uco__task_blocks *blocks, struct uco__task **list)
 {
     size_t stride = block_stride();
     struct uco__task_chunk *chunk =
-        uco__allocate(sizeof *chunk + BLOCK_ALIGNMENT + CHUNK_BLOCKS * stride);
+        uco__allocate(sizeof *chunk + UCO__TASK_ALIGNMENT + CHUNK_BLOCKS * stride);
     uintptr_t start;
 
     if (chunk == NULL)
         return false;
     chunk->next = blocks->chunks;
     blocks->chunks = chunk;
-    start = ((uintptr_t) chunk->memory + BLOCK_ALIGNMENT - 1) & ~(uintptr_t) (BLOCK_ALIGNMENT - 1);
+    start = ((uintptr_t) chunk->memory + UCO__TASK_ALIGNMENT - 1) & ~(uintptr_t) (UCO__TASK_ALIGNMENT - 1);
     for (size_t i = CHUNK_BLOCKS; i-- > 0;)
         blocks_push(list, (struct uco__task *) (start + i * stride));
     return true;
@@ -185,7 +184,7 @@ uco__task_blocks_done(struct uco__task_blocks *blocks)
 
     while ((chunk = blocks->chunks) != NULL) {
         blocks->chunks = chunk->next;
-        uco__sanitizer_show(chunk->memory, BLOCK_ALIGNMENT + CHUNK_BLOCKS * block_stride());
+        uco__sanitizer_show(chunk->memory, UCO__TASK_ALIGNMENT + CHUNK_BLOCKS * block_stride());
         uco__free(chunk);
     }
 }

@@ -49,15 +49,25 @@ scope_outer_effective(const struct uco__scope *scope)
     return scope->outer != NULL && !scope->shield && scope->outer->effective;
 }
 
+/* What a checkpoint asks, kept where it costs nothing to ask. */
+static void
+scope_update_attention(struct uco__task *task)
+{
+    task->fiber.attention = task->scope->effective || task->scope->reach != UCO__NEVER;
+}
+
 /* A deadline changed: from this scope inwards, as far as it reaches. */
 static void
 scope_update_reach(struct uco__scope *scope)
 {
+    struct uco__task *task = scope->task;
+
     for (; scope != NULL; scope = scope->inner) {
         uint64_t outer = scope->outer != NULL && !scope->shield ? scope->outer->reach : UCO__NEVER;
 
         scope->reach = scope->deadline < outer ? scope->deadline : outer;
     }
+    scope_update_attention(task);
 }
 
 void
@@ -112,6 +122,7 @@ uco__scope_cancel_now(struct uco__scope *scope, enum uco__scope_cause cause)
     for (struct uco__scope *inner = scope->inner;
          inner != NULL && !inner->shield && !inner->effective; inner = inner->inner)
         inner->effective = true;
+    scope_update_attention(scope->task);
     if (scope->task->scope->effective)
         uco__task_interrupt(scope->task);
 }
@@ -229,8 +240,9 @@ scope_pop(struct uco__task *task)
         scope->outer->cut = scope->cut;
     task->scope = scope->outer;
     task->scope->inner = NULL;
+    scope_update_attention(task);
     if (!task->scope->effective)
-        task->ignored = 0;
+        task->fiber.ignored = 0;
     slot_push(slots, slot_of(scope));
 }
 

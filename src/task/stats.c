@@ -24,7 +24,7 @@ uco_stats(const uco_loop *loop, uco_loop_stats *stats)
     *stats = (uco_loop_stats){
         .turns = loop->scheduler.turns,
         .polls = loop->polls,
-        .switches = loop->scheduler.switches,
+        .switches = uco__scheduler_switches(&loop->scheduler),
         .posts = loop->posts,
         .tasks_created = runtime->tasks_created,
         .tasks = runtime->tasks,

@@ -34,8 +34,8 @@ static void
 task_deliver(struct uco__task *task)
 {
     uco__scope_delivered(task);
-    task->successes = 0;
-    if (++task->ignored == UCO__TASK_IGNORED_MAX)
+    task->fiber.successes = 0;
+    if (++task->fiber.ignored == UCO__TASK_IGNORED_MAX)
         uco__report(task->future.loop, &task->future,
                     "task '%s' has ignored its cancellation %d times in a row: a loop that does "
                     "not end on -ECANCELED?",
@@ -50,10 +50,10 @@ checkpoint(struct uco__task *task, bool completing)
         task_deliver(task);
         return -ECANCELED;
     }
-    task->ignored = 0;
-    if (UCO__LIKELY(++task->successes < UCO__TASK_SUCCESSES_MAX))
+    task->fiber.ignored = 0;
+    if (UCO__LIKELY(++task->fiber.successes < UCO__TASK_SUCCESSES_MAX))
         return 0;
-    task->successes = 0;
+    task->fiber.successes = 0;
     uco__scheduler_yield(task->future.loop);
     if (!completing && uco__scope_cancelled(task)) {
         task_deliver(task);
@@ -77,7 +77,7 @@ uco__task_checkpoint_completing(struct uco__task *task)
 int
 uco__task_checkpoint_suspending(struct uco__task *task)
 {
-    task->successes = 0;
+    task->fiber.successes = 0;
     return checkpoint(task, false);
 }
 
@@ -113,7 +113,7 @@ uco__task_park(struct uco__task *task, struct uco__wait *wait)
         wait->abort(wait) == UCO__UNLINKED)
         uco__wake(wait, UCO__INTERRUPTED);
     r = uco__park(wait);
-    task->successes = 0;
+    task->fiber.successes = 0;
     if (r == UCO__INTERRUPTED)
         task_deliver(task);
     return r;
@@ -121,20 +121,34 @@ uco__task_park(struct uco__task *task, struct uco__wait *wait)
 
 /* --- yield and sleep --- */
 
-int
-uco_yield(void)
+static UCO__NOINLINE int
+yield_slow(void)
 {
     int error;
     struct uco__task *task = uco__task_current(&error);
 
     if (UCO__UNLIKELY(task == NULL))
         return uco__misuse(error, "uco_yield: not in a coroutine");
-    task->successes = 0; /* it is about to let others run, and need not do so twice */
+    task->fiber.successes = 0; /* it is about to let others run, and need not do so twice */
     error = checkpoint(task, false);
-    task->successes = 0;
+    task->fiber.successes = 0;
     if (error == 0)
         uco__scheduler_yield(task->future.loop);
     return error;
+}
+
+int
+uco_yield(void)
+{
+    struct uco__task *task = uco__task_here();
+
+    if (UCO__UNLIKELY(task == NULL || task->fiber.attention))
+        return yield_slow();
+    if (task->fiber.successes != 0 || task->fiber.ignored != 0) {
+        task->fiber.successes = 0;
+        task->fiber.ignored = 0;
+    }
+    return uco__scheduler_yield(task->future.loop);
 }
 
 struct sleeper {

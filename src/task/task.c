@@ -172,7 +172,8 @@ task_body(struct uco__fiber *fiber)
     if (UCO__UNLIKELY(uco__loop_stale(loop)))
         uco__panic(
             "a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
-    uco__scheduler_step_end(loop, fiber);
+    if (UCO__UNLIKELY(loop->timed))
+        uco__scheduler_step_end(loop, fiber);
     result = task_result(task, result);
     task_body_ended(task);
     task_end(task, result);
@@ -319,6 +320,7 @@ task_join_tree(struct uco__task *task, struct uco__task *parent)
     if (task->stack_size != 0)
         pool = uco__stack_pool_get(&runtime->loop.stacks, task->stack_size);
     uco__fiber_init(&task->fiber, &runtime->loop, &task_operations, pool);
+    task->fiber.attention = task->root.effective; /* cancelled on its way here */
     uco_ref(&task->future);
     task->parent = parent;
     uco__list_push_back(parent != NULL ? &parent->children : &runtime->roots, &task->sibling);
@@ -468,7 +470,7 @@ uco__task_free(struct uco_future *future)
 void
 uco__task_interrupt(struct uco__task *task)
 {
-    if (task->phase == UCO__TASK_NEW && task->fiber.state == UCO__FIBER_READY)
+    if (task->phase == UCO__TASK_NEW && task->fiber.state == UCO__FIBER_STARTED)
         task->fiber.ready.run = task_discard_run;
     else if (task->phase == UCO__TASK_RUNNING)
         uco__interrupt(&task->fiber, UCO__INTERRUPTED);

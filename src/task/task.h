@@ -12,6 +12,7 @@
 #include "task/scope.h"
 
 #define UCO__TASK_NAME_INLINE 32
+#define UCO__TASK_ALIGNMENT 64 /* a cache line: a yield needs one of the task */
 /* A task that ignores so many cancellations in a row is reported. */
 #define UCO__TASK_IGNORED_MAX 1000
 /* So many calls in a row may finish at once; then others get their turn. */
@@ -47,7 +48,7 @@ struct uco__lock_owner {
 struct uco__task {
     /* Each set for a new task. */
     struct uco_future future; /* first: a task is a future */
-    struct uco__fiber fiber;
+    _Alignas(UCO__TASK_ALIGNMENT) struct uco__fiber fiber;
     uco_fn *fn;
     void *arg;
     struct uco__list sibling;  /* in the parent's children, or the loop's roots */
@@ -67,8 +68,6 @@ struct uco__task {
     void *http_error; /* http/'s note on this task's last request, a uco__allocate()d block */
     const char *file; /* where it was created; may be NULL */
     int line;
-    unsigned successes;     /* calls in a row that did not suspend */
-    unsigned ignored;       /* cancellations in a row */
     uint32_t calls_cut;     /* short by a cancellation, so far */
     atomic_uint cancelling; /* `cancellation` is on its way */
     enum uco__task_phase phase;
@@ -166,13 +165,12 @@ uco__task_here(void)
 static inline bool
 uco__task_pass(struct uco__task *task)
 {
-    const struct uco__scope *scope = task->scope;
+    struct uco__fiber *fiber = &task->fiber;
 
-    if (UCO__UNLIKELY(scope->effective || scope->reach != UCO__NEVER ||
-                      task->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
+    if (UCO__UNLIKELY(fiber->attention || fiber->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
         return false;
-    task->ignored = 0;
-    task->successes++;
+    fiber->ignored = 0;
+    fiber->successes++;
     return true;
 }
 
@@ -180,10 +178,10 @@ uco__task_pass(struct uco__task *task)
 static inline bool
 uco__task_pass_completing(struct uco__task *task)
 {
-    if (UCO__UNLIKELY(task->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
+    if (UCO__UNLIKELY(task->fiber.successes + 1 >= UCO__TASK_SUCCESSES_MAX))
         return false;
-    task->ignored = 0;
-    task->successes++;
+    task->fiber.ignored = 0;
+    task->fiber.successes++;
     return true;
 }
 

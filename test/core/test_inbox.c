@@ -82,7 +82,7 @@ office_take(struct post_office *office)
 
     uco__ready_queue_init(&queue);
     n = uco__inbox_drain(&office->inbox, &queue);
-    if (n != queue.size || n != office_sort(office, &queue))
+    if (n != office_sort(office, &queue))
         ck_abort_msg("the count is wrong");
     return n;
 }
@@ -178,7 +178,9 @@ START_TEST(a_closed_inbox_gives_out_what_it_accepted_and_refuses_the_rest)
     ck_assert_int_eq(uco__inbox_push(&inbox, &letters[2].ready), -ESHUTDOWN);
     ck_assert_uint_eq(uco__inbox_close(&inbox, &queue), 0);
     ck_assert_int_eq(uco__inbox_push(&inbox, &letters[2].ready), -ESHUTDOWN);
-    ck_assert_uint_eq(queue.size, 2);
+    ck_assert_ptr_eq(uco__ready_queue_pop(&queue), &letters[0].ready);
+    ck_assert_ptr_eq(uco__ready_queue_pop(&queue), &letters[1].ready);
+    ck_assert_ptr_null(uco__ready_queue_pop(&queue));
     uco__inbox_done(&inbox);
     ck_assert_int_eq(uco__inbox_push(&inbox, &letters[2].ready), -ESHUTDOWN);
 }

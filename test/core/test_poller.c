@@ -388,7 +388,8 @@ START_TEST(a_watcher_stands_in_the_queue_once_and_gathers_what_happens)
     look();
     shut(ends[1]);
     look();
-    ck_assert_uint_eq(ready.size, 1);
+    ck_assert_ptr_nonnull(ready.head); /* once, however often something came */
+    ck_assert_ptr_null(ready.head->next);
     ck_assert_int_eq(watcher_run(&watcher) & (POLLIN | POLLOUT | POLLHUP),
                      POLLIN | POLLOUT | POLLHUP);
     uco__poller_unwatch(&poller, &watcher);

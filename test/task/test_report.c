@@ -172,6 +172,47 @@ START_TEST(a_task_begins_with_errno_zero)
 }
 END_TEST
 
+#define HOG_STEPS 4000
+#define HOG_TAKES 0.03 /* seconds */
+
+static intptr_t
+body_short_steps(void *hogs)
+{
+    for (int i = 0; i < HOG_STEPS; i++) {
+        double end = real_time() + (hogs != NULL && i == HOG_STEPS / 2 ? HOG_TAKES : 0);
+
+        while (hogs != NULL && real_time() < end)
+            continue;
+        ck_assert_int_eq(uco_yield(), 0);
+    }
+    return 0;
+}
+
+static intptr_t
+short_steps_main(void *arg)
+{
+    uco_task *tasks[] = {uco_create_task(body_short_steps, NULL),
+                         uco_create_task(body_short_steps, arg)};
+    int r = uco_gather(tasks, COUNT(tasks), NULL);
+
+    uco_unref_all(tasks, COUNT(tasks));
+    return r;
+}
+
+/* Steps that only let others run are not timed one by one. */
+START_TEST(a_slow_step_among_thousands_of_short_ones_is_reported)
+{
+    struct reports reports;
+    uco_loop_options options = reporting(&reports);
+
+    options.clock = UCO_CLOCK_REAL;
+    options.slow_callback = HOG_TAKES / 2;
+    ck_assert_int_eq(uco_run_with(&options, short_steps_main, &options), 0);
+    ck_assert_uint_ge(reports.count, 1);
+    ck_assert_ptr_nonnull(strstr(reports.all, "kept the loop for"));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -184,5 +225,6 @@ main(void)
     tcase_add_test(tc, a_submission_cancelled_on_its_way_never_runs);
     tcase_add_test(tc, a_submission_detached_on_its_way_ends_with_the_loop);
     tcase_add_test(tc, a_task_begins_with_errno_zero);
+    tcase_add_test(tc, a_slow_step_among_thousands_of_short_ones_is_reported);
     return suite_end(suite);
 }
