@@ -83,7 +83,7 @@ typedef struct uco_barrier {
  *          -EDEADLK     the caller holds it already
  *          -EOWNERDEAD  a task ended while it held the lock. Nobody holds it then, and what it
  *                       protects may be half changed; it stays broken until it is repaired by
- *                       uco_lock_repair(), or zeroed
+ *                       uco_lock_repair(), or zeroed while nobody uses it
  *          -EINVAL      l is NULL
  *          -EPERM       not in a coroutine, or on another loop's
  */

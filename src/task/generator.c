@@ -180,6 +180,7 @@ uco_generator_yield(void *value)
         return error;
     if (g->closing) {
         uco__scheduler_yield(task->future.loop);
+        uco__task_deliver(task);
         return -ECANCELED;
     }
     self.generator = g;

@@ -29,9 +29,8 @@ uco__task_current(int *error)
     return uco__task_of_fiber(loop->scheduler.current);
 }
 
-/* A call is cut short. */
-static void
-task_deliver(struct uco__task *task)
+void
+uco__task_deliver(struct uco__task *task)
 {
     uco__scope_delivered(task);
     task->fiber.successes = 0;
@@ -47,7 +46,7 @@ checkpoint(struct uco__task *task, bool completing)
 {
     if (!completing && UCO__UNLIKELY(uco__scope_cancelled(task))) {
         uco__scheduler_yield(task->future.loop);
-        task_deliver(task);
+        uco__task_deliver(task);
         return -ECANCELED;
     }
     task->fiber.ignored = 0;
@@ -56,7 +55,7 @@ checkpoint(struct uco__task *task, bool completing)
     task->fiber.successes = 0;
     uco__scheduler_yield(task->future.loop);
     if (!completing && uco__scope_cancelled(task)) {
-        task_deliver(task);
+        uco__task_deliver(task);
         return -ECANCELED;
     }
     return 0;
@@ -115,7 +114,7 @@ uco__task_park(struct uco__task *task, struct uco__wait *wait)
     r = uco__park(wait);
     task->fiber.successes = 0;
     if (r == UCO__INTERRUPTED)
-        task_deliver(task);
+        uco__task_deliver(task);
     return r;
 }
 

@@ -104,6 +104,9 @@ int uco__task_checkpoint_suspending(struct uco__task *task);
 /* The same for completing calls: they do not fail in a cancelled scope. */
 int uco__checkpoint_completing(struct uco__task **task);
 
+/* One of the calling task's calls is cut short by a cancellation; too many in a row are reported.
+ */
+void uco__task_deliver(struct uco__task *task);
 /* Parks the calling task; UCO__INTERRUPTED when its scope was cancelled: the caller then returns
  * -ECANCELED. */
 UCO__EXPORT intptr_t uco__task_park(struct uco__task *task, struct uco__wait *wait);

@@ -459,6 +459,92 @@ START_TEST(who_is_notified_stands_in_the_locks_queue_from_then_on)
 }
 END_TEST
 
+static bool
+lets_go(void *arg)
+{
+    ++*(int *) arg;
+    release();
+    return false;
+}
+
+static intptr_t
+let_go_main(void *arg)
+{
+    uco_task *waiter;
+    int asked = 0;
+
+    (void) arg;
+    begin();
+    acquire();
+    ck_assert_int_eq(uco_condition_wait_for(&condition, &lock, lets_go, &asked), -EPERM);
+    ck_assert(!uco_lock_is_held(&lock));
+
+    acquire();
+    waiter = arrive(waits, 'a');
+    ck_assert_int_eq(uco_condition_wait_for(&condition, &lock, lets_go, &asked), -EPERM);
+    ck_assert(uco_lock_is_held(&lock)); /* it is the other's now */
+    ck_assert_int_eq(asked, 2);
+    settle();
+    ck_assert(!uco_lock_is_held(&lock));
+    notify(1);
+    return uco_join(waiter);
+}
+
+START_TEST(wait_for_is_refused_when_its_predicate_has_let_go_of_the_lock)
+{
+    run_in_all_orders(let_go_main, NULL);
+}
+END_TEST
+
+static intptr_t
+waits_and_is_refused(void *arg)
+{
+    (void) arg;
+    acquire();
+    ck_assert_int_eq(uco_condition_wait(&condition, &lock), -EPERM);
+    ck_assert_int_eq(uco_lock_release(&lock), -EPERM);
+    return 0;
+}
+
+static intptr_t
+takes(void *arg)
+{
+    (void) arg;
+    acquire();
+    release();
+    return 0;
+}
+
+static intptr_t
+zeroed_main(void *other_loop)
+{
+    uco_task *waiter;
+
+    begin();
+    waiter = arrive(waits_and_is_refused, 'a');
+    memset(&lock, 0, sizeof lock);
+    in_loop(other_loop, takes);
+    notify(1);
+    ck_assert_int_eq(uco_join(waiter), 0);
+    in_loop(other_loop, takes);
+    return 0;
+}
+
+/*
+ * main                   a                    another loop
+ * ----                   -                    ------------
+ *                        wait
+ * zeroes the lock
+ *                                             acquire, release: it is that loop's now
+ * notify(1)
+ *                        -EPERM
+ */
+START_TEST(who_waits_while_its_lock_becomes_another_loops_does_not_get_it)
+{
+    run_beside_a_loop(zeroed_main);
+}
+END_TEST
+
 static void
 notify_one(void)
 {
@@ -483,6 +569,7 @@ add_waiting(Suite *suite)
     tcase_add_test(tcase, all_that_are_notified_go_on_one_by_one);
     tcase_add_test(tcase, wait_for_looks_again_after_each_notification);
     tcase_add_test(tcase, wait_for_does_not_suspend_when_the_predicate_holds);
+    tcase_add_test(tcase, wait_for_is_refused_when_its_predicate_has_let_go_of_the_lock);
     tcase_add_test(tcase, two_conditions_can_share_a_lock);
     tcase_add_test(tcase, who_is_notified_stands_in_the_locks_queue_from_then_on);
 }
@@ -496,6 +583,7 @@ add_misuse(Suite *suite)
     tcase_add_test(tcase, null_is_refused_and_the_lock_stays_held);
     tcase_add_test(tcase, before_any_loop_and_after_its_own_a_condition_can_be_notified);
     tcase_add_test(tcase, a_task_of_another_loop_is_refused_and_keeps_its_lock);
+    tcase_add_test(tcase, who_waits_while_its_lock_becomes_another_loops_does_not_get_it);
     tcase_add_test(tcase, a_thread_without_a_loop_is_refused);
     tcase_add_test(tcase, between_two_runs_of_its_loop_a_notification_counts_for_the_second);
 }

@@ -449,6 +449,22 @@ START_TEST(a_lock_of_an_earlier_run_is_refused_until_it_is_zeroed)
 END_TEST
 
 static intptr_t
+release_unowned_main(void *arg)
+{
+    (void) arg;
+    ck_assert_int_eq(uco_lock_release(&lock), -EPERM);
+    return 0;
+}
+
+START_TEST(a_refused_release_binds_the_lock_to_no_loop)
+{
+    begin();
+    ck_assert_int_eq(run_virtual(release_unowned_main, NULL), 0);
+    ck_assert_int_eq(run_virtual(passes, NULL), 0);
+}
+END_TEST
+
+static intptr_t
 elsewhere_main(void *other_loop)
 {
     uco_task *waiter;
@@ -571,6 +587,7 @@ add_misuse(Suite *suite)
     tcase_add_test(tcase, a_callback_is_no_coroutine_and_no_owner);
     tcase_add_test(tcase, null_and_callers_outside_a_coroutine_are_refused);
     tcase_add_test(tcase, a_lock_of_an_earlier_run_is_refused_until_it_is_zeroed);
+    tcase_add_test(tcase, a_refused_release_binds_the_lock_to_no_loop);
     tcase_add_test(tcase, a_task_of_another_loop_is_refused_contended_or_not);
     tcase_add_test(tcase, a_thread_without_a_loop_is_refused);
     tcase_add_test(tcase, between_two_runs_of_its_loop_a_lock_stays_held);

@@ -377,6 +377,7 @@ END_TEST
 static void
 callback_misuse(void *arg)
 {
+    assert_null(uco_generator_new(NULL, NULL), EINVAL); /* arguments first */
     assert_null(uco_generator_new(count_up, arg), EPERM);
     ck_assert_int_eq(uco_generator_next(NULL, NULL), -EPERM);
     ck_assert_int_eq(uco_generator_yield(NULL), -EPERM);

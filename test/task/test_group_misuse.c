@@ -260,6 +260,50 @@ START_TEST(a_group_is_refused_while_its_loop_does_not_run)
 }
 END_TEST
 
+struct stranger {
+    uco_group *g;
+    uco_event refuses;
+};
+
+static intptr_t
+waits_for_anothers(void *arg)
+{
+    struct stranger *s = arg;
+    uco_event set = {0};
+
+    ck_assert_int_eq(uco_event_set(&set), 0);
+    ck_assert_int_eq(uco_yield(), 0);
+    for (int i = 0; i < 63; i++) /* the next call that suspends lets others run first */
+        ck_assert_int_eq(uco_event_wait(&set), 0);
+    ck_assert_int_eq(uco_event_set(&s->refuses), 0);
+    ck_assert_int_eq(uco_group_wait(s->g), -EPERM);
+    return 0;
+}
+
+static intptr_t
+freed_beside_main(void *arg)
+{
+    struct stranger s = {.g = make_group()};
+    uco_task *stranger = uco_create_task(waits_for_anothers, &s);
+
+    (void) arg;
+    ck_assert_int_eq(uco_event_wait(&s.refuses), 0);
+    uco_group_free(s.g);
+    return uco_join(stranger);
+}
+
+/*
+ * owner                 stranger
+ * -----                 --------
+ *                       wait: is refused before it lets others run
+ * free
+ */
+START_TEST(who_is_not_the_owner_is_refused_at_once)
+{
+    run_in_all_orders(freed_beside_main, NULL);
+}
+END_TEST
+
 /* A group with a plain and an eager member; -ENOMEM where one of them could not be made. */
 static int
 use_with_little_memory(void)
@@ -359,6 +403,37 @@ START_TEST(a_member_without_a_stack_is_a_failure)
 END_TEST
 
 static intptr_t
+no_stack_beside_main(void *arg)
+{
+    uco_task_options options = {.stack_size = 128 * 1024, .discard = discard_count};
+    uco_group *g = make_group();
+    uco_task *other = uco_ref(add(g, body_sleep_1s, NUMBER(3)));
+    int discarded = 0;
+
+    options.eager = arg != NULL;
+    ck_assert_int_eq(uco_test_settle(), 0);
+    ck_assert_int_eq(uco_test_fail("mmap", 1, true, ENOMEM), 0);
+    ck_assert_ptr_nonnull(uco_group_create_task_with(g, &options, body_never, &discarded));
+    ck_assert_int_eq(uco_test_settle(), 0);
+    uco_test_fail_off();
+    ck_assert_int_eq(discarded, 1);
+    add(g, body_return, NULL);
+    ck_assert_int_eq(uco_group_wait(g), -ENOMEM);
+    ck_assert_double_eq_tol(uco_time(), 1.0, 1e-6);
+    ck_assert_int_eq(uco_result(other), 3);
+    uco_unref(other);
+    uco_group_free(g);
+    return 0;
+}
+
+/* As one that could not be created. */
+START_TEST(a_member_without_a_stack_cancels_nobody)
+{
+    run_in_all_orders(no_stack_beside_main, _i == 0 ? NULL : NUMBER(1));
+}
+END_TEST
+
+static intptr_t
 frees_as_member(void *arg)
 {
     uco_group_free(arg);
@@ -394,12 +469,14 @@ main(void)
     tcase_add_test(misuse, only_a_coroutine_makes_and_waits_for_groups);
     tcase_add_test(misuse, bad_arguments_are_refused_and_change_nothing);
     tcase_add_test(misuse, only_the_owner_waits_for_a_group_and_frees_it);
+    tcase_add_test(misuse, who_is_not_the_owner_is_refused_at_once);
     tcase_add_test(misuse, a_member_cannot_wait_for_its_owner);
     tcase_add_test(misuse, a_group_is_refused_to_other_threads_and_loops);
     tcase_add_test(misuse, a_group_is_refused_while_its_loop_does_not_run);
     tcase_add_test(memory, without_memory_there_is_no_group_or_its_wait_says_so);
     tcase_add_test(memory, cancelling_waiting_and_freeing_need_no_memory);
     tcase_add_test(memory, a_member_without_a_stack_is_a_failure);
+    tcase_add_loop_test(memory, a_member_without_a_stack_cancels_nobody, 0, 2);
     suite_add_tcase(suite, debug);
     tcase_add_test_raise_signal(debug, in_debug_mode_freeing_anothers_group_aborts, SIGABRT);
     return suite_end(suite);

@@ -525,6 +525,8 @@ bad_keys_main(void *arg)
 START_TEST(what_is_no_key_is_refused)
 {
     ck_assert_int_eq(run_virtual(bad_keys_main, NULL), 0);
+    assert_none(uco_local_get(0), EINVAL); /* arguments first */
+    ck_assert_int_eq(uco_local_set(0, NULL), -EINVAL);
 }
 END_TEST
 
