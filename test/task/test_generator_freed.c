@@ -4,53 +4,9 @@
  * Generators that end while somebody is about to use them, or will not let go of them.
  */
 
-#include "support.h"
+#include "generator_calls.h"
 
 #include <stdlib.h>
-
-#define NUMBER(n) ((void *) (intptr_t) (n))
-#define assert_time(seconds) ck_assert_double_eq_tol(uco_time(), seconds, 1e-6)
-
-static uco_generator *
-make(uco_fn *fn, void *arg)
-{
-    uco_generator *g = uco_generator_new(fn, arg);
-
-    ck_assert_ptr_nonnull(g);
-    return g;
-}
-
-static void
-expect_value(uco_generator *g, intptr_t expected)
-{
-    void *value = NULL;
-
-    ck_assert_int_eq(uco_generator_next(g, &value), 1);
-    ck_assert_int_eq((intptr_t) value, expected);
-}
-
-/* What a generator gives, and what becomes of it. */
-struct source {
-    uco_generator *g;
-    int count; /* of values, from 1 on */
-    intptr_t returns;
-    bool began;
-    int resumed; /* how often yield returned 0 */
-    bool ended;
-};
-
-static intptr_t
-count_up(void *arg)
-{
-    struct source *s = arg;
-    int r = 0;
-
-    s->began = true;
-    for (int i = 1; r == 0 && i <= s->count; i++)
-        r = uco_generator_yield(NUMBER(i));
-    s->ended = true;
-    return r < 0 ? r : s->returns;
-}
 
 static void
 callback_free(void *arg)
