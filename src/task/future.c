@@ -184,7 +184,7 @@ intptr_t
 uco_result(const uco_future *f)
 {
     if (f == NULL)
-        return uco__misuse(-EINVAL, "uco_result: the future is NULL");
+        return -EINVAL; /* a task that could not be created: no misuse */
     if (!uco__future_is_resolved(f))
         return -EINPROGRESS;
     return uco__future_read((uco_future *) (uintptr_t) f);

@@ -556,6 +556,37 @@ START_TEST(a_busy_task_can_pass_10_000_deadlines_at_once)
 }
 END_TEST
 
+static uco_scope enclosing;
+
+static intptr_t
+closes_the_enclosing(void *arg)
+{
+    ck_assert_int_eq(uco_scope_close(&enclosing, 0), 0);
+    return (intptr_t) arg;
+}
+
+static intptr_t
+with_timeout_main(void *arg)
+{
+    (void) arg;
+    ck_assert_int_eq(uco_scope_open(&enclosing, UCO_FOREVER), 0);
+    ck_assert_int_eq(uco_with_timeout(1.0, closes_the_enclosing, &enclosing),
+                     (intptr_t) &enclosing);
+    ck_assert(!uco_cancelled());
+    return 0;
+}
+
+START_TEST(a_function_under_a_timeout_that_closes_an_outer_scope_keeps_its_result)
+{
+    struct reports reports;
+    uco_loop_options options = reporting(&reports);
+
+    ck_assert_int_eq(uco_run_with(&options, with_timeout_main, NULL), 0);
+    ck_assert_uint_eq(reports.count, 1);
+    ck_assert_ptr_nonnull(strstr(reports.last, "uco_with_timeout"));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -585,5 +616,6 @@ main(void)
     tcase_add_test(busy, a_loop_that_never_suspends_can_ask_for_its_deadline);
     tcase_add_test(busy, of_deadlines_that_a_busy_task_passed_the_shield_keeps_the_outer_one_off);
     tcase_add_test(busy, a_busy_task_can_pass_10_000_deadlines_at_once);
+    tcase_add_test(busy, a_function_under_a_timeout_that_closes_an_outer_scope_keeps_its_result);
     return suite_end(suite);
 }
