@@ -245,6 +245,8 @@ scheduler_pick(struct uco_loop *loop)
     return fiber;
 }
 
+#if UCO__SWITCH_REGISTERS && !UCO__ASAN && !UCO__TSAN
+
 /* Many take turns: the one after this is fetched while this one runs. */
 static inline void
 scheduler_prefetch(const struct uco__scheduler *scheduler)
@@ -252,8 +254,6 @@ scheduler_prefetch(const struct uco__scheduler *scheduler)
     if (scheduler->crowded && scheduler->batch.head != NULL)
         __builtin_prefetch(fiber_of(scheduler->batch.head)->context.sp);
 }
-
-#if UCO__SWITCH_REGISTERS && !UCO__ASAN && !UCO__TSAN
 
 /* The usual case, with no more instructions than it takes. False: it is not the usual case. */
 static inline __attribute__((always_inline)) bool
