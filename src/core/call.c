@@ -3,7 +3,7 @@
 /*
  * Callbacks for a loop: from its own thread, from others, and from signal handlers.
  *
- * 1. A node is in the run queue, in the inbox, or nowhere. Its `run` frees it, also when it is
+ * 1. A node is in the run queue, in the inbox, or nowhere. Its `run` gives it back, also when it is
  *    dropped unrun because the loop has closed.
  */
 
@@ -13,39 +13,33 @@
 
 /* --- nodes of our own --- */
 
-struct call {
-    struct uco__ready ready;
-    struct uco_loop *loop;
-    uco_callback *callback;
-    void *arg;
-};
-
 static void
 call_run(struct uco__ready *node)
 {
-    struct call *call = UCO__CONTAINER(node, struct call, ready);
-    uco_callback *callback = call->loop->dropping ? NULL : call->callback;
+    struct uco__call *call = UCO__CONTAINER(node, struct uco__call, ready);
+    struct uco_loop *loop = call->loop;
+    uco_callback *callback = loop->dropping ? NULL : call->callback;
     void *arg = call->arg;
 
-    uco__free(call);
+    uco__call_give(loop, call);
     if (callback != NULL)
         callback(arg);
 }
 
-static struct call *
+static struct uco__call *
 call_new(uco_loop *loop, uco_callback *cb, void *arg)
 {
-    struct call *call = uco__allocate(sizeof *call);
+    struct uco__call *call = uco__call_take(loop);
 
     if (call != NULL)
-        *call = (struct call){.ready.run = call_run, .loop = loop, .callback = cb, .arg = arg};
+        *call = (struct uco__call){.ready.run = call_run, .loop = loop, .callback = cb, .arg = arg};
     return call;
 }
 
 int
 uco_loop_call_soon(uco_loop *loop, uco_callback *cb, void *arg)
 {
-    struct call *call;
+    struct uco__call *call;
     int r;
 
     if (loop == NULL || cb == NULL)
@@ -74,7 +68,7 @@ post_check(const uco_loop *loop)
 int
 uco_loop_call_soon_threadsafe(uco_loop *loop, uco_callback *cb, void *arg)
 {
-    struct call *call;
+    struct uco__call *call;
     int r;
 
     if (loop == NULL || cb == NULL)
@@ -88,7 +82,7 @@ uco_loop_call_soon_threadsafe(uco_loop *loop, uco_callback *cb, void *arg)
         return -ENOMEM;
     r = uco__loop_post(loop, &call->ready);
     if (r < 0)
-        uco__free(call);
+        uco__call_drop(call);
     return r;
 }
 

@@ -111,22 +111,19 @@ uco__inbox_answer(struct uco__inbox *inbox)
 static unsigned long
 inbox_take(struct uco__inbox *inbox, struct uco__ready_queue *queue, struct uco__ready *leave)
 {
-    struct uco__ready *node = atomic_exchange(&inbox->head, leave);
-    struct uco__ready *next, *oldest = NULL;
+    struct uco__ready *newest = atomic_exchange(&inbox->head, leave);
+    struct uco__ready *node, *next, *oldest = NULL;
     unsigned long count = 0;
 
-    if (node == UCO__INBOX_CLOSED)
+    if (newest == UCO__INBOX_CLOSED || newest == NULL)
         return 0;
-    for (; node != NULL; node = next) {
+    for (node = newest; node != NULL; node = next) {
         next = node->next;
         node->next = oldest;
         oldest = node;
         count++;
     }
-    for (node = oldest; node != NULL; node = next) {
-        next = node->next;
-        uco__ready_queue_push(queue, node);
-    }
+    uco__ready_queue_append(queue, oldest, newest);
     return count;
 }
 

@@ -148,6 +148,7 @@ uco__loop_done(struct uco_loop *loop)
     for (struct uco__ready *node; (node = uco__ready_queue_pop(&late)) != NULL;)
         node->run(node);
     uco__loop_drop(loop);
+    uco__calls_done(&loop->calls);
     atomic_store(&loop->closed, true);
     uco__loops_remove(loop);
     uco__timers_done(&loop->timers);

@@ -9,6 +9,7 @@
 #include "base/compiler.h"
 #include "base/list.h"
 #include "base/system.h"
+#include "core/calls.h"
 #include "core/inbox.h"
 #include "core/poller.h"
 #include "core/scheduler.h"
@@ -61,6 +62,7 @@ struct uco_loop {
     unsigned forks;       /* uco__forks when it was made */
     uint32_t number;      /* in the process; never 0 */
     struct uco__inbox inbox;
+    struct uco__calls calls; /* its `bundle` is any thread's */
 
     /* The loop's thread's only. */
     struct uco__scheduler scheduler;

@@ -49,6 +49,15 @@ uco__ready_queue_push_open(struct uco__ready_queue *queue, struct uco__ready *no
     queue->tail = &node->next;
 }
 
+/* A chain that ends with NULL. */
+static inline void
+uco__ready_queue_append(struct uco__ready_queue *queue, struct uco__ready *first,
+                        struct uco__ready *last)
+{
+    *queue->tail = first;
+    queue->tail = &last->next;
+}
+
 /* NULL when it is empty. */
 static inline struct uco__ready *
 uco__ready_queue_pop(struct uco__ready_queue *queue)
