@@ -297,13 +297,7 @@ uco__doorbell_answer(int fd)
     errno = saved;
 }
 
-const void *
-uco__thread_self(void)
-{
-    static __thread char self;
-
-    return &self;
-}
+__thread char uco__thread_mark __attribute__((tls_model("initial-exec")));
 
 bool
 uco__thread_is_main(void)

@@ -75,7 +75,13 @@ void uco__doorbell_answer(int fd);
 
 /* This thread's CPU-independent identity, for ownership checks: an address that no other living
  * thread has. */
-const void *uco__thread_self(void);
+extern __thread char uco__thread_mark __attribute__((tls_model("initial-exec")));
+static inline const void *
+uco__thread_self(void)
+{
+    return &uco__thread_mark;
+}
+
 bool uco__thread_is_main(void);
 /* Whether this process has no other thread; false where that cannot be told. */
 bool uco__thread_is_only(void);

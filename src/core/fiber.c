@@ -15,14 +15,6 @@
 __thread struct uco__sanitizer *uco__sanitizer_left;
 #endif
 
-void
-uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop,
-                const struct uco__fiber_operations *operations, struct uco__stack_pool *pool)
-{
-    *fiber = (struct uco__fiber){
-        .loop = loop, .operations = operations, .pool = pool, .state = UCO__FIBER_NEW};
-}
-
 /* The stack's first frame, and so the end of every unwind: gdb, perf and backtrace() stop here. No
  * sanitizer may put anything of its own into it, since it outlives what they know of the stack. */
 UCO__NO_SANITIZE void

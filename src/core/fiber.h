@@ -54,8 +54,13 @@ struct uco__fiber {
     struct uco__wait *wait; /* what it is parked in */
 };
 
-void uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop,
-                     const struct uco__fiber_operations *operations, struct uco__stack_pool *pool);
+static inline void
+uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop,
+                const struct uco__fiber_operations *operations, struct uco__stack_pool *pool)
+{
+    *fiber = (struct uco__fiber){
+        .loop = loop, .operations = operations, .pool = pool, .state = UCO__FIBER_NEW};
+}
 
 /* What every stack runs: one body after the other. */
 void uco__fiber_entry(void);

@@ -152,18 +152,6 @@ stack_init(struct uco__stack *stack, struct uco__stack_pool *pool, char *slot, s
 }
 
 struct uco__stack *
-uco__stack_take_pooled(struct uco__stack_pool *pool)
-{
-    struct uco__stack *stack = pool->free;
-
-    if (stack != NULL) {
-        pool->free = stack->next_free;
-        pool->stacks->in_use++;
-    }
-    return stack;
-}
-
-struct uco__stack *
 uco__stack_take(struct uco__stack_pool *pool)
 {
     struct uco__stack *stack = uco__stack_take_pooled(pool);
@@ -182,14 +170,6 @@ uco__stack_take(struct uco__stack_pool *pool)
     slab->cut++;
     pool->stacks->in_use++;
     return stack;
-}
-
-void
-uco__stack_give_back(struct uco__stack *stack)
-{
-    stack->next_free = stack->pool->free;
-    stack->pool->free = stack;
-    stack->pool->stacks->in_use--;
 }
 
 UCO__NO_SANITIZE bool

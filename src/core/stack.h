@@ -66,9 +66,26 @@ struct uco__stack_pool *uco__stack_pool_get(struct uco__stacks *stacks, size_t s
 /* NULL without memory. */
 struct uco__stack *uco__stack_take(struct uco__stack_pool *pool);
 /* Only what was used before and lies ready; NULL if there is none. Makes no system call. */
-struct uco__stack *uco__stack_take_pooled(struct uco__stack_pool *pool);
+static inline struct uco__stack *
+uco__stack_take_pooled(struct uco__stack_pool *pool)
+{
+    struct uco__stack *stack = pool->free;
+
+    if (stack != NULL) {
+        pool->free = stack->next_free;
+        pool->stacks->in_use++;
+    }
+    return stack;
+}
+
 /* May be called on the stack itself, if it is left for good before the next take. */
-void uco__stack_give_back(struct uco__stack *stack);
+static inline void
+uco__stack_give_back(struct uco__stack *stack)
+{
+    stack->next_free = stack->pool->free;
+    stack->pool->free = stack;
+    stack->pool->stacks->in_use--;
+}
 
 /* Whether a stack without guard was written beyond its end. */
 bool uco__stack_overflowed(const struct uco__stack *stack);

@@ -32,7 +32,8 @@ struct uco__task_chunk {
 static size_t
 block_stride(void)
 {
-    return (sizeof(struct uco__task) + UCO__TASK_ALIGNMENT - 1) / UCO__TASK_ALIGNMENT * UCO__TASK_ALIGNMENT;
+    return (sizeof(struct uco__task) + UCO__TASK_ALIGNMENT - 1) / UCO__TASK_ALIGNMENT *
+           UCO__TASK_ALIGNMENT;
 }
 
 static void
@@ -73,7 +74,8 @@ blocks_make(struct uco__task_blocks *blocks, struct uco__task **list)
         return false;
     chunk->next = blocks->chunks;
     blocks->chunks = chunk;
-    start = ((uintptr_t) chunk->memory + UCO__TASK_ALIGNMENT - 1) & ~(uintptr_t) (UCO__TASK_ALIGNMENT - 1);
+    start = ((uintptr_t) chunk->memory + UCO__TASK_ALIGNMENT - 1) &
+            ~(uintptr_t) (UCO__TASK_ALIGNMENT - 1);
     for (size_t i = CHUNK_BLOCKS; i-- > 0;)
         blocks_push(list, (struct uco__task *) (start + i * stride));
     return true;

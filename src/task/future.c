@@ -20,16 +20,6 @@
 #include "task/task.h"
 
 void
-uco__future_init(struct uco_future *future, enum uco__future_kind kind, struct uco_loop *loop)
-{
-    *future = (struct uco_future){.loop = loop, .kind = kind};
-    atomic_init(&future->references, 1);
-    uco__list_init(&future->waiters);
-    if (loop != NULL && kind != UCO__FUTURE_TASK) /* a task's block holds it */
-        uco__loop_hold(loop);
-}
-
-void
 uco__future_done(struct uco_future *future)
 {
     if (future->loop != NULL)
@@ -149,6 +139,8 @@ uco_future_new(void)
     if (future == NULL)
         return uco__error_null(-ENOMEM);
     uco__future_init(future, UCO__FUTURE_PLAIN, uco_get_running_loop());
+    if (future->loop != NULL)
+        uco__loop_hold(future->loop);
     return future;
 }
 

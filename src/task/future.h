@@ -35,8 +35,15 @@ struct uco__waiter {
                        otherwise */
 };
 
-void uco__future_init(struct uco_future *future, enum uco__future_kind kind, struct uco_loop *loop);
-/* What uco__future_init() holds. For kinds that free themselves. */
+/* With one reference. The loop must be held already, or be NULL. */
+static inline void
+uco__future_init(struct uco_future *future, enum uco__future_kind kind, struct uco_loop *loop)
+{
+    *future = (struct uco_future){.loop = loop, .kind = kind};
+    atomic_init(&future->references, 1);
+    uco__list_init(&future->waiters);
+}
+/* Lets go of the loop. For kinds that free themselves. */
 void uco__future_done(struct uco_future *future);
 
 /* Gives several references back. */

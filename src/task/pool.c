@@ -360,6 +360,7 @@ job_new(struct uco__runtime *runtime, uco_fn *fn, void *arg)
     job = uco__allocate(sizeof *job);
     if (job == NULL)
         return NULL;
+    uco__loop_hold(&runtime->loop);
     uco__future_init(&job->future, UCO__FUTURE_JOB, &runtime->loop);
     uco__list_init(&job->link);
     job->pool = pool_hold(runtime->pool);

@@ -70,13 +70,6 @@ scope_update_reach(struct uco__scope *scope)
     scope_update_attention(task);
 }
 
-void
-uco__scope_init_root(struct uco__scope *scope, struct uco__task *task)
-{
-    *scope = (struct uco__scope){.task = task, .deadline = UCO__NEVER, .reach = UCO__NEVER};
-    task->scope = scope;
-}
-
 static void
 scope_set_deadline(struct uco__scope *scope, double timeout)
 {
@@ -365,7 +358,7 @@ scope_find(const uco_scope *s, struct uco__scope **scope)
 int
 uco_scope_cancel(uco_scope *s)
 {
-    struct uco__scope *scope;
+    struct uco__scope *scope = NULL;
     int r = scope_find(s, &scope);
 
     if (r == 0)
@@ -376,7 +369,7 @@ uco_scope_cancel(uco_scope *s)
 int
 uco_scope_reschedule(uco_scope *s, double timeout)
 {
-    struct uco__scope *scope;
+    struct uco__scope *scope = NULL;
     int r;
 
     if (isnan(timeout))

@@ -53,7 +53,11 @@ bool uco__scope_slots_grow(struct uco__scope_slots *slots);
 void uco__scope_slots_done(struct uco__scope_slots *slots);
 
 /* A task's outermost scope. */
-void uco__scope_init_root(struct uco__scope *scope, struct uco__task *task);
+static inline void
+uco__scope_init_root(struct uco__scope *scope, struct uco__task *task)
+{
+    *scope = (struct uco__scope){.task = task, .deadline = UCO__NEVER, .reach = UCO__NEVER};
+}
 
 /* Cancels; wakes the task if it waits in a cancelled stretch. Nothing if it was cancelled before.
  */

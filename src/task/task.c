@@ -137,7 +137,8 @@ task_body_ended(struct uco__task *task)
     struct uco__list *link;
 
     task->holds = 0;
-    uco__scope_close_all(task);
+    if (UCO__UNLIKELY(task->scope != &task->root))
+        uco__scope_close_all(task);
     while ((link = uco__list_pop_front(&task->endings)) != NULL) {
         struct uco__ending *ending = UCO__CONTAINER(link, struct uco__ending, link);
 
@@ -306,6 +307,7 @@ uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn
     uco__list_init(&task->children);
     uco__list_init(&task->endings);
     uco__scope_init_root(&task->root, task);
+    task->scope = &task->root;
     return task;
 }
 
