@@ -20,6 +20,7 @@
 static uco_local key; /* made before the fork */
 static atomic_bool stop;
 static atomic_ulong made;
+static atomic_ulong failed;
 
 /* In a child nothing is asserted: it exits with the number of what went wrong, or 0. */
 static void
@@ -39,14 +40,15 @@ assert_child(int (*fn)(void))
     ck_assert_int_eq(WEXITSTATUS(status), 0);
 }
 
+/* Asserts nothing either: what Check allocates for that in a thread is lost to a child. */
 static void *
 make_keys(void *arg)
 {
     uco_local other;
 
     while (!atomic_load(&stop)) {
-        ck_assert_int_eq(uco_local_new(&other, NULL), 0);
-        ck_assert_int_eq(uco_local_free(other), 0);
+        if (uco_local_new(&other, NULL) != 0 || uco_local_free(other) != 0)
+            atomic_fetch_add(&failed, 1);
         atomic_fetch_add(&made, 1);
     }
     return arg;
@@ -89,6 +91,7 @@ START_TEST(a_child_has_keys_though_another_thread_was_making_one_at_the_fork)
     atomic_store(&stop, true);
     for (size_t i = 0; i < COUNT(threads); i++)
         ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert_uint_eq(atomic_load(&failed), 0);
     ck_assert_int_eq(uco_local_free(key), 0);
 }
 END_TEST
