@@ -17,6 +17,8 @@
 /* Functions of libuco that libuco-http calls: in the export map, but not part of the API. */
 #define UCO__EXPORT __attribute__((visibility("default")))
 
+#define UCO__CACHE_LINE 64 /* bytes; of what is to be apart, where it is more it costs a little */
+
 #define UCO__CONTAINER(pointer, type, member)                                                      \
     ((type *) ((char *) (pointer) -offsetof(type, member)))
 

@@ -10,6 +10,7 @@
  * thread.
  */
 
+#include "base/compiler.h"
 #include "core/ready.h"
 
 #include <stdatomic.h>
@@ -23,8 +24,9 @@ struct uco__call {
 };
 
 struct uco__calls {
-    struct uco__call *done;             /* the loop's thread's: have run; linked by arg */
-    unsigned count;                     /* of them */
+    struct uco__call *done; /* the loop's thread's: have run; linked by arg */
+    unsigned count;         /* of them */
+    char apart[UCO__CACHE_LINE];
     _Atomic(struct uco__call *) bundle; /* for who posts; NULL: it was taken */
 };
 

@@ -61,8 +61,12 @@ struct uco_loop {
     atomic_uint busy;     /* jobs elsewhere that hold a virtual clock */
     unsigned forks;       /* uco__forks when it was made */
     uint32_t number;      /* in the process; never 0 */
+    char apart[UCO__CACHE_LINE];
     struct uco__inbox inbox;
-    struct uco__calls calls; /* its `bundle` is any thread's */
+    /* What other threads write again and again shares no line with what the loop does. */
+    char inbox_apart[UCO__CACHE_LINE];
+    struct uco__calls calls;
+    char calls_apart[UCO__CACHE_LINE];
 
     /* The loop's thread's only. */
     struct uco__scheduler scheduler;

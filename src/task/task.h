@@ -12,7 +12,7 @@
 #include "task/scope.h"
 
 #define UCO__TASK_NAME_INLINE 32
-#define UCO__TASK_ALIGNMENT 64 /* a cache line: a yield needs one of the task */
+#define UCO__TASK_ALIGNMENT UCO__CACHE_LINE /* a yield needs one of the task */
 /* A task that ignores so many cancellations in a row is reported. */
 #define UCO__TASK_IGNORED_MAX 1000
 /* So many calls in a row may finish at once; then others get their turn. */
