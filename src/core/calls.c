@@ -21,6 +21,7 @@
 
 static __thread struct uco__call *thread_calls __attribute__((tls_model("initial-exec")));
 static pthread_key_t thread_key; /* tells the end of a thread that has nodes */
+static bool thread_key_made;
 
 static struct uco__call *
 call_next(const struct uco__call *call)
@@ -52,48 +53,45 @@ thread_ends(void *unused)
 static void
 thread_key_make(void)
 {
-    /* Without a key the nodes of a thread that ends are lost: at most a bundle. */
-    pthread_key_create(&thread_key, thread_ends);
+    thread_key_made = pthread_key_create(&thread_key, thread_ends) == 0;
 }
 
-static UCO__NOINLINE struct uco__call *
+/* A thread that has no nodes takes a bundle, if there is one. */
+static UCO__NOINLINE void
 thread_fetch(struct uco_loop *loop)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    /* Acquire pairs with the release in calls_bundle(). */
-    struct uco__call *call =
-        atomic_exchange_explicit(&loop->calls.bundle, NULL, memory_order_acquire);
 
-    if (call == NULL)
-        return uco__allocate(sizeof *call);
     pthread_once(&once, thread_key_make);
-    pthread_setspecific(thread_key, &thread_calls);
-    thread_calls = call_next(call);
-    return call;
+    /* Without a key, nobody would free the nodes of a thread that ends. */
+    if (!thread_key_made ||
+        atomic_load_explicit(&loop->calls.bundle, memory_order_relaxed) == NULL ||
+        pthread_setspecific(thread_key, &thread_calls) != 0)
+        return;
+    /* Acquire pairs with the release in calls_bundle(). */
+    thread_calls = atomic_exchange_explicit(&loop->calls.bundle, NULL, memory_order_acquire);
 }
 
 struct uco__call *
 uco__call_take(struct uco_loop *loop)
 {
-    struct uco__call **list = &thread_calls;
+    bool here = uco__loop_is_here(loop);
+    struct uco__call **list = here ? &loop->calls.done : &thread_calls;
     struct uco__call *call;
 
-    if (uco__loop_is_here(loop)) {
-        if (loop->calls.done == NULL)
-            return uco__allocate(sizeof *call);
-        list = &loop->calls.done;
-        loop->calls.count--;
-    } else if (*list == NULL) {
-        return thread_fetch(loop);
-    }
-    call = *list;
-    *list = call_next(call);
+    if (!here && *list == NULL)
+        thread_fetch(loop);
+    if (*list == NULL)
+        return uco__allocate(sizeof *call);
     /* A post is an allocation for whoever makes allocations fail, whether there is a node or not.
      */
-    if (UCO__LIKELY(uco__fault(UCO__FAULT_malloc) == 0))
-        return call;
-    uco__free(call);
-    return NULL;
+    if (UCO__UNLIKELY(uco__fault(UCO__FAULT_malloc) < 0))
+        return NULL;
+    call = *list;
+    *list = call_next(call);
+    if (here)
+        loop->calls.count--;
+    return call;
 }
 
 void

@@ -7,8 +7,10 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -1188,6 +1190,34 @@ START_TEST(a_task_can_be_awaited_from_another_loop)
 }
 END_TEST
 
+#define POSTS 300 /* enough for nodes to come back */
+
+static void
+count_post(void *arg)
+{
+    atomic_fetch_add((atomic_int *) arg, 1);
+}
+
+/* Nodes that are used again are allocations all the same. */
+START_TEST(without_memory_no_post_is_taken_however_many_were_before)
+{
+    uco_loop_thread *thread = uco_loop_thread_start(NULL);
+    uco_loop *loop = uco_loop_thread_loop(thread);
+    atomic_int ran = 0;
+
+    for (int i = 0; i < POSTS; i++)
+        ck_assert_int_eq(uco_loop_call_soon_threadsafe(loop, count_post, &ran), 0);
+    while (atomic_load(&ran) != POSTS)
+        sched_yield();
+    ck_assert_int_eq(uco_test_fail("malloc", 1, true, ENOMEM), 0);
+    for (int i = 0; i < POSTS; i++)
+        ck_assert_int_eq(uco_loop_call_soon_threadsafe(loop, count_post, &ran), -ENOMEM);
+    uco_test_fail_off();
+    ck_assert_int_eq(uco_loop_thread_stop(thread), 0);
+    ck_assert_int_eq(atomic_load(&ran), POSTS);
+}
+END_TEST
+
 static void
 add_posts(Suite *suite)
 {
@@ -1256,6 +1286,7 @@ add_loop_thread(Suite *suite)
     tcase_add_test(tc, a_loop_thread_cannot_stop_itself);
     tcase_add_test(tc, a_loop_thread_takes_options);
     tcase_add_test(tc, a_loop_thread_that_lacks_something_is_not_made);
+    tcase_add_test(tc, without_memory_no_post_is_taken_however_many_were_before);
 }
 
 int
