@@ -47,6 +47,10 @@ peers g++                    program   c++ g++ clang++
 peers golang-go              program   go
 peers libboost-context-dev   package
 peers libboost-fiber-dev     package
+peers libuv1-dev             module    libuv
+peers libst-dev              package
+peers libpth-dev             package
+peers python3-uvloop         package
 peers python3                program   python3
 ci    clang                  program   clang
 ci    libclang-rt-14-dev     package

@@ -380,18 +380,6 @@ uco_run_row(const void *row, double values[])
 
 /* --- the peers --- */
 
-/* The build tells their paths, of those that it found. */
-#ifndef PEER_GO
-#define PEER_GO NULL
-#endif
-#ifndef PEER_BOOST
-#define PEER_BOOST NULL
-#endif
-#ifndef PEER_PYTHON
-#define PEER_PYTHON NULL
-#define PEER_PYTHON_SCRIPT NULL
-#endif
-
 /* The slow one does a part of the work. */
 enum { PYTHON_DIVISOR = 20 };
 
@@ -405,7 +393,7 @@ peer_run(const struct row *row, const char *program, const char *script, size_t 
     const char *alone[] = {program, row->name, units, NULL};
 
     snprintf(units, sizeof units, "%zu", scaled > 0 ? scaled : 1);
-    return peer_measure(script != NULL ? with_script : alone, &values[0]);
+    return peer_measure(script != NULL ? with_script : alone, values, 1);
 }
 
 static bool
@@ -493,14 +481,14 @@ row_compare(const struct row *row)
         {row->floor_name, row->floor != NULL ? floor_run : NULL,
          row->uco != scope_work ? FLOOR_WITHOUT : "plain C has no such thing"},
         {"uco", uco_run_row, NULL},
-        {"Go", peer_is_here(PEER_GO) ? go_run : NULL, "it was not there when this was built"},
+        {"Go", peer_is_here(PEER_GO) ? go_run : NULL, PEER_WITHOUT},
         {"boost.fiber", row->boost_lacks == NULL && peer_is_here(PEER_BOOST) ? boost_run : NULL,
-         row->boost_lacks != NULL ? row->boost_lacks : "it was not there when this was built"},
+         row->boost_lacks != NULL ? row->boost_lacks : PEER_WITHOUT},
         {"asyncio", peer_is_here(PEER_PYTHON) ? asyncio_run : NULL,
          "no Python from 3.11 was there when this was built"},
     };
 
-    bench_compare_peers(row->what, &metric, subjects, COUNT(subjects), row);
+    bench_compare_peers(row->what, &metric, 1, subjects, COUNT(subjects), row);
 }
 
 int

@@ -26,7 +26,7 @@ enum { OURS = 1, FIRST_PEER = 2 };
 
 /* How uco did beside its peers in one comparison. */
 struct verdict {
-    const char *what;
+    char what[80];
     const char *peer;
     double ratio;
 };
@@ -493,7 +493,7 @@ bench_compare(const char *what, const struct bench_metric metrics[], size_t metr
 
 /* The index of the peer with the best median; the number of subjects when there is none. */
 static size_t
-peer_find(const struct comparison *comparison, samples *measured)
+peer_find(const struct comparison *comparison, size_t m, samples *measured)
 {
     size_t best = comparison->subject_count;
     double best_median = 0;
@@ -503,9 +503,9 @@ peer_find(const struct comparison *comparison, samples *measured)
 
         if (comparison->subjects[i].run == NULL)
             continue;
-        value = median((*measured)[i][0], bench.rounds);
+        value = median((*measured)[i][m], bench.rounds);
         if (best == comparison->subject_count ||
-            (comparison->metrics[0].more_is_better ? value > best_median : value < best_median)) {
+            (comparison->metrics[m].more_is_better ? value > best_median : value < best_median)) {
             best = i;
             best_median = value;
         }
@@ -513,35 +513,42 @@ peer_find(const struct comparison *comparison, samples *measured)
     return best;
 }
 
+static void
+verdict_add(const struct comparison *comparison, size_t m, samples *measured, size_t peer)
+{
+    struct verdict *verdict;
+
+    if (bench.verdict_count == BENCH_VERDICTS_MAX)
+        bench_die("%s: too many comparisons", comparison->what);
+    verdict = &bench.verdicts[bench.verdict_count++];
+    snprintf(verdict->what, sizeof verdict->what, "%s%s%s", comparison->what,
+             comparison->metric_count > 1 ? ", " : "",
+             comparison->metric_count > 1 ? comparison->metrics[m].name : "");
+    verdict->peer = comparison->subjects[peer].name;
+    verdict->ratio = ratio_median((*measured)[OURS][m], (*measured)[peer][m]);
+}
+
 void
-bench_compare_peers(const char *what, const struct bench_metric *metric,
+bench_compare_peers(const char *what, const struct bench_metric metrics[], size_t metric_count,
                     const struct bench_subject subjects[], size_t subject_count, const void *arg)
 {
     static samples measured;
     const struct comparison comparison = {
         .what = what,
-        .metrics = metric,
-        .metric_count = 1,
+        .metrics = metrics,
+        .metric_count = metric_count,
         .subjects = subjects,
         .subject_count = subject_count,
         .with_peers = true,
     };
-    const double *peer = NULL;
-    size_t best;
 
     if (!comparison_measure(&comparison, arg, &measured))
         return;
-    best = peer_find(&comparison, &measured);
-    if (best < subject_count)
-        peer = measured[best][0];
-    metric_print(&comparison, 0, &measured, peer);
-    if (peer == NULL)
-        return;
-    if (bench.verdict_count == BENCH_VERDICTS_MAX)
-        bench_die("%s: too many comparisons", what);
-    bench.verdicts[bench.verdict_count++] = (struct verdict){
-        .what = what,
-        .peer = subjects[best].name,
-        .ratio = ratio_median(measured[OURS][0], peer),
-    };
+    for (size_t m = 0; m < metric_count; m++) {
+        size_t best = peer_find(&comparison, m, &measured);
+
+        metric_print(&comparison, m, &measured, best < subject_count ? measured[best][m] : NULL);
+        if (best < subject_count)
+            verdict_add(&comparison, m, &measured, best);
+    }
 }

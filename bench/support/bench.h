@@ -20,9 +20,9 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 enum {
-    BENCH_METRICS_MAX = 4,
+    BENCH_METRICS_MAX = 6,
     BENCH_SUBJECTS_MAX = 16,
-    BENCH_VERDICTS_MAX = 16,
+    BENCH_VERDICTS_MAX = 32,
     BENCH_ROUNDS = 9,
     BENCH_ROUNDS_QUICK = 2,
     BENCH_ROUNDS_MAX = 999,
@@ -71,7 +71,7 @@ void bench_compare(const char *what, const struct bench_metric metrics[], size_t
  * The same for the floor, uco and its peers, in this order, with a second ratio: to the peer with
  * the best median. bench_end() sums up where uco stands.
  */
-void bench_compare_peers(const char *what, const struct bench_metric *metric,
+void bench_compare_peers(const char *what, const struct bench_metric metrics[], size_t metric_count,
                          const struct bench_subject subjects[], size_t subject_count,
                          const void *arg);
 

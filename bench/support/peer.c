@@ -52,11 +52,25 @@ output_read(int fd, char *text, size_t size)
     text[length] = '\0';
 }
 
-bool
-peer_measure(const char *const argv[], double *value)
+static bool
+numbers_parse(const char *text, double numbers[], size_t count)
 {
-    char text[64], *end;
-    double number;
+    for (size_t i = 0; i < count; i++) {
+        char *end;
+
+        numbers[i] = strtod(text, &end);
+        if (end == text || !isfinite(numbers[i]))
+            return false;
+        text = end;
+    }
+    return true;
+}
+
+bool
+peer_measure(const char *const argv[], double values[], size_t count)
+{
+    char text[256];
+    double numbers[BENCH_METRICS_MAX];
     int ends[2], status;
     pid_t pid;
 
@@ -69,9 +83,8 @@ peer_measure(const char *const argv[], double *value)
     close(ends[0]);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    number = strtod(text, &end);
-    if (status != 0 || end == text || !(number > 0) || !isfinite(number))
+    if (status != 0 || count > BENCH_METRICS_MAX || !numbers_parse(text, numbers, count))
         return false;
-    *value = number;
+    memcpy(values, numbers, count * sizeof values[0]);
     return true;
 }

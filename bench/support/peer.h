@@ -3,13 +3,42 @@
 #define PEER_H
 
 /*
- * Peers in other languages: a program, started once a round, that does a row's work after a warm-up
- * of its own, checks its counts, and prints one number. It inherits the processor that the
- * benchmark is pinned to.
+ * Peers: a program of each (bench/peers/TOPIC.*), started once a round, that does a row's work
+ * after a warm-up of its own, checks its counts, and prints the row's numbers. It inherits the
+ * processor that the benchmark is pinned to.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* The build tells their paths, of those that it found. */
+#ifndef PEER_GO
+#define PEER_GO NULL
+#endif
+#ifndef PEER_BOOST
+#define PEER_BOOST NULL
+#endif
+#ifndef PEER_LIBUV
+#define PEER_LIBUV NULL
+#endif
+#ifndef PEER_ST /* State Threads */
+#define PEER_ST NULL
+#endif
+#ifndef PEER_PTH /* GNU Pth */
+#define PEER_PTH NULL
+#endif
+#ifndef PEER_PYTHON /* the interpreter, for asyncio */
+#define PEER_PYTHON NULL
+#endif
+#ifndef PEER_UVLOOP /* an interpreter that has uvloop */
+#define PEER_UVLOOP NULL
+#endif
+#ifndef PEER_PYTHON_SCRIPT
+#define PEER_PYTHON_SCRIPT NULL
+#endif
+
+/** What a peer says that cannot be had. */
+#define PEER_WITHOUT "it was not there when this was built"
 
 /** Whether there is such a program; false for NULL. */
 bool peer_is_here(const char *program);
@@ -17,11 +46,12 @@ bool peer_is_here(const char *program);
 /**
  * Runs a program until it ends.
  *
- * @argv:  The program's path and arguments, NULL-terminated.
- * @value: What it printed; written on success only.
+ * @argv:   The program's path and arguments, NULL-terminated.
+ * @values: What it printed: so many numbers, with white space between them. Written on success
+ *          only.
  *
  * Returns: false when it failed: it has said why.
  */
-bool peer_measure(const char *const argv[], double *value);
+bool peer_measure(const char *const argv[], double values[], size_t count);
 
 #endif
