@@ -52,6 +52,17 @@ uco__allocate(size_t size)
 }
 
 void *
+uco__allocate_lines(size_t size)
+{
+    int saved = errno;
+    size_t lines = (size + UCO__CACHE_LINE - 1) / UCO__CACHE_LINE * UCO__CACHE_LINE;
+    void *block = uco__fault(UCO__FAULT_malloc) ? NULL : aligned_alloc(UCO__CACHE_LINE, lines);
+
+    errno = saved;
+    return block != NULL ? memset(block, 0, lines) : NULL;
+}
+
+void *
 uco__reallocate(void *block, size_t size)
 {
     int saved = errno;

@@ -37,6 +37,8 @@ UCO__EXPORT long uco__system_result(long r, int saved_errno);
 
 /* Zeroed, or NULL. Freed by uco__free(). */
 UCO__EXPORT void *uco__allocate(size_t size);
+/* Whole cache lines of its own, zeroed. */
+void *uco__allocate_lines(size_t size);
 /* As realloc(): NULL leaves the old block as it is. What is new is not zeroed. */
 UCO__EXPORT void *uco__reallocate(void *block, size_t size);
 /* NULL for NULL too. */

@@ -8,6 +8,7 @@
  */
 
 #include "base/system.h"
+#include "core/bundle.h"
 #include "core/loop.h"
 #include "core/report.h"
 
@@ -26,20 +27,21 @@ call_run(struct uco__ready *node)
         callback(arg);
 }
 
-static struct uco__call *
-call_new(uco_loop *loop, uco_callback *cb, void *arg)
+static int
+call_soon(uco_loop *loop, uco_callback *cb, void *arg)
 {
     struct uco__call *call = uco__call_take(loop);
 
-    if (call != NULL)
-        *call = (struct uco__call){.ready.run = call_run, .loop = loop, .callback = cb, .arg = arg};
-    return call;
+    if (call == NULL)
+        return -ENOMEM;
+    *call = (struct uco__call){.ready.run = call_run, .loop = loop, .callback = cb, .arg = arg};
+    uco__scheduler_call(loop, &call->ready);
+    return 0;
 }
 
 int
 uco_loop_call_soon(uco_loop *loop, uco_callback *cb, void *arg)
 {
-    struct uco__call *call;
     int r;
 
     if (loop == NULL || cb == NULL)
@@ -49,11 +51,7 @@ uco_loop_call_soon(uco_loop *loop, uco_callback *cb, void *arg)
         return r;
     if (loop->ending)
         return -ESHUTDOWN;
-    call = call_new(loop, cb, arg);
-    if (call == NULL)
-        return -ENOMEM;
-    uco__scheduler_call(loop, &call->ready);
-    return 0;
+    return call_soon(loop, cb, arg);
 }
 
 /* What a user may post: not to a loop that has begun to close. */
@@ -68,7 +66,6 @@ post_check(const uco_loop *loop)
 int
 uco_loop_call_soon_threadsafe(uco_loop *loop, uco_callback *cb, void *arg)
 {
-    struct uco__call *call;
     int r;
 
     if (loop == NULL || cb == NULL)
@@ -77,13 +74,7 @@ uco_loop_call_soon_threadsafe(uco_loop *loop, uco_callback *cb, void *arg)
     r = post_check(loop);
     if (r < 0)
         return r;
-    call = call_new(loop, cb, arg);
-    if (call == NULL)
-        return -ENOMEM;
-    r = uco__loop_post(loop, &call->ready);
-    if (r < 0)
-        uco__call_drop(call);
-    return r;
+    return uco__loop_is_here(loop) ? call_soon(loop, cb, arg) : uco__bundle_post(loop, cb, arg);
 }
 
 /* --- nodes of the caller's --- */

@@ -49,6 +49,14 @@ uco__inbox_empty(struct uco__inbox *inbox)
     return atomic_load_explicit(&inbox->head, memory_order_relaxed) == NULL;
 }
 
+/* Any thread. What came in last, and was not taken out yet. */
+static inline bool
+uco__inbox_newest_is(struct uco__inbox *inbox, const struct uco__ready *node)
+{
+    /* Relaxed: nothing is read through it. */
+    return atomic_load_explicit(&inbox->head, memory_order_relaxed) == node;
+}
+
 /* The loop: moves all that has come in to the end of `queue`; how many those were. */
 unsigned long uco__inbox_drain(struct uco__inbox *inbox, struct uco__ready_queue *queue);
 /* The same, and refuses everything from now on. */

@@ -65,10 +65,9 @@ struct uco_loop {
     struct uco__inbox inbox;
     /* What other threads write again and again shares no line with what the loop does. */
     char inbox_apart[UCO__CACHE_LINE];
-    struct uco__calls calls;
-    char calls_apart[UCO__CACHE_LINE];
 
     /* The loop's thread's only. */
+    struct uco__calls calls;
     struct uco__scheduler scheduler;
     struct uco__timers timers;
     struct uco__poller poller;

@@ -371,6 +371,26 @@ scheduler_call_now(struct uco_loop *loop, struct uco__ready *node)
         uco__scheduler_step_end(loop, NULL);
 }
 
+/* One more step, which is no switch. */
+static inline void
+scheduler_count_call(struct uco_loop *loop)
+{
+    struct uco__scheduler *scheduler = &loop->scheduler;
+
+    if (UCO__UNLIKELY(scheduler->budget == 0))
+        uco__loop_breathe(loop);
+    scheduler->budget--;
+    scheduler->switches--;
+}
+
+void
+uco__scheduler_next_call(struct uco_loop *loop)
+{
+    if (UCO__UNLIKELY(loop->timed))
+        uco__scheduler_step_end(loop, NULL);
+    scheduler_count_call(loop);
+}
+
 void
 uco__scheduler_turn(struct uco_loop *loop)
 {
@@ -385,15 +405,15 @@ uco__scheduler_turn(struct uco_loop *loop)
 
         if (node == NULL)
             return;
-        if (scheduler->budget == 0)
+        if (node->run != NULL) {
+            scheduler_count_call(loop);
+            scheduler_call_now(loop, node);
+            continue;
+        }
+        if (UCO__UNLIKELY(scheduler->budget == 0))
             uco__loop_breathe(loop);
         scheduler->budget--;
-        if (node->run != NULL) {
-            scheduler->switches--; /* no switch */
-            scheduler_call_now(loop, node);
-        } else {
-            scheduler_resume(loop, fiber_of(node));
-        }
+        scheduler_resume(loop, fiber_of(node));
     }
 }
 

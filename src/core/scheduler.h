@@ -104,6 +104,8 @@ UCO__EXPORT void uco__scheduler_call(struct uco_loop *loop, struct uco__ready *n
 
 /* Where steps are timed (loop->timed): the fiber, or (NULL) a callback, has had its turn. */
 void uco__scheduler_step_end(struct uco_loop *loop, struct uco__fiber *fiber);
+/* Home, in a node that stands for several callbacks: before each but the first. */
+void uco__scheduler_next_call(struct uco_loop *loop);
 /* Home: runs the present batch, having made one of what is ready. */
 void uco__scheduler_turn(struct uco_loop *loop);
 
