@@ -25,6 +25,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef PIDFD_SELF_THREAD
+#define PIDFD_SELF_THREAD (-10000) /* Linux 6.14 */
+#endif
+
 UCO__NOINLINE int
 uco__errno_save(void)
 {
@@ -105,8 +112,29 @@ uco__map(size_t size, void **memory)
 void
 uco__unmap(void *memory, size_t size)
 {
-    /* Can only fail for want of a VMA when it splits a mapping; ours are unmapped whole. */
-    UCO__SYSTEM(munmap, munmap(memory, size));
+    /* The kernel merges neighbours, so this may split a mapping, and fail for want of another. Then
+     * the address space is lost, but not the memory. */
+    if (UCO__SYSTEM(munmap, munmap(memory, size)) < 0)
+        UCO__SYSTEM(madvise, madvise(memory, size, MADV_DONTNEED));
+}
+
+unsigned
+uco__advise_ranges(const struct uco__range ranges[], unsigned count, int advice)
+{
+    struct iovec vectors[UCO__RANGES_MAX];
+    unsigned done = 0;
+    long bytes;
+
+    if (count > UCO__RANGES_MAX)
+        count = UCO__RANGES_MAX;
+    for (unsigned i = 0; i < count; i++)
+        vectors[i] = (struct iovec){ranges[i].start, ranges[i].size};
+    bytes = UCO__SYSTEM(madvise,
+                        syscall(SYS_process_madvise, PIDFD_SELF_THREAD, vectors, count, advice, 0));
+    /* It tells bytes, and stops at the first range that it cannot do. */
+    while (bytes > 0 && done < count && (size_t) bytes >= ranges[done].size)
+        bytes -= (long) ranges[done++].size;
+    return done;
 }
 
 /* Writing to a pipe that nobody reads raises SIGPIPE, and only Linux 6.18's RWF_NOSIGNAL can say

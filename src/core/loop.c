@@ -19,6 +19,7 @@
 #include "base/futex.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "core/trim.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -128,6 +129,7 @@ uco__loop_init(struct uco_loop *loop, const uco_loop_options *options,
     loop->slow = uco__clock_from_seconds(loop->options.slow_callback);
     loop->slow_coarse = loop->slow >= SLOW_COARSE;
     loop->span = SPAN_MAX;
+    uco__trim_begin(loop);
     loop->wake_ready.run = wake_run;
     uco__timers_init(&loop->timers, loop->options.clock == UCO_CLOCK_REAL ? uco__clock_real() : 0);
     uco__list_init(&loop->settlers);
@@ -314,6 +316,8 @@ loop_poll(struct uco_loop *loop, uint64_t timeout)
         nanosleep(&(struct timespec){.tv_nsec = POLL_RETRY}, NULL);
     }
     loop->polled = uco__clock_real();
+    if (UCO__UNLIKELY(loop->polled >= loop->trim_at))
+        uco__trim(loop);
     loop_take_posts(loop);
     uco__timers_expire(loop,
                        loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now);
@@ -459,6 +463,8 @@ loop_wait(struct uco_loop *loop)
     stuck = loop->stuck_wait != 0 && loop_is_stuck(loop);
     if (stuck && timeout > loop->stuck_wait)
         timeout = loop->stuck_wait;
+    if (uco__trim_before(loop, &timeout))
+        stuck = false;
     if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) ||
         atomic_load(&loop->woken) || loop_can_jump(loop))
         timeout = 0;

@@ -44,7 +44,11 @@ struct uco__loop_operations {
     void (*stuck)(struct uco_loop *loop);     /* nothing of its own can ever wake it: no timer, fd
                                                  or job is left */
     void (*orphaned)(struct uco_loop *loop);  /* the last handle is gone, and nobody closed it */
-    void (*free)(struct uco_loop *loop);      /* the last reference is gone */
+    bool (*trim)(struct uco_loop *loop, unsigned most); /* once a period: memory of tasks that was
+                                                           not needed goes back to the system; false:
+                                                           there is no more */
+    bool (*has_spare)(const struct uco_loop *loop);     /* whether there is some */
+    void (*free)(struct uco_loop *loop);                /* the last reference is gone */
 };
 
 struct uco_loop {
@@ -77,6 +81,7 @@ struct uco_loop {
     uint64_t virtual_now;               /* of a clock that is not real */
     uint64_t polled;                    /* when the kernel was last asked; real clock */
     unsigned span;                      /* switches between two looks at the clock */
+    uint64_t trim_at;                   /* when to look for memory to give back; real clock */
     uint64_t step_began;                /* uco__loop_step_clock() */
     uint64_t slow;                      /* ns that a step may take; UCO__NEVER: not timed */
     bool slow_coarse;                   /* long enough for the cheap clock */

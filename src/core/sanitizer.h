@@ -31,27 +31,38 @@
 #define UCO__SANITIZER_STACK_FACTOR 1
 #endif
 
+/* Empty in ordinary builds: there is one for each of a million stacks. */
 struct uco__sanitizer {
+#if UCO__ASAN
     const void *base; /* the stack's lowest address; NULL until known */
     size_t size;
-    void *fake_stack; /* ASan's, while the stack is suspended */
-    void *fiber;      /* TSan's */
+    void *fake_stack; /* while the stack is suspended */
+#endif
+#if UCO__TSAN
+    void *fiber;
+#endif
+#ifdef UCO_VALGRIND
     unsigned valgrind_id;
+#endif
 };
 
 /* A stack of ours, or (base NULL) the calling thread's own. */
 static inline void
 uco__sanitizer_init(struct uco__sanitizer *s, const void *base, size_t size)
 {
+    (void) s;
+    (void) base;
+    (void) size;
+#if UCO__ASAN
     s->base = base;
     s->size = size;
     s->fake_stack = NULL;
-    s->fiber = NULL;
-    s->valgrind_id = 0;
+#endif
 #if UCO__TSAN
     s->fiber = base != NULL ? __tsan_create_fiber(0) : __tsan_get_current_fiber();
 #endif
 #ifdef UCO_VALGRIND
+    s->valgrind_id = 0;
     if (base != NULL)
         s->valgrind_id = VALGRIND_STACK_REGISTER(base, (const char *) base + size);
 #endif

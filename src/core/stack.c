@@ -3,17 +3,19 @@
 /*
  * Stacks.
  *
- * 1. A slab is one mapping; each of its slots is a guard page and the stack above it. Stacks are
- *    cut from the newest slab one by one, so that a guard is paid for only with a stack that is
- *    used.
- * 2. A slab lives until the loop is gone. What a loop's stacks point to does not move.
- * 3. Where no guard can be had, the lowest words of the stack are a canary. They are zero and were
+ * 1. A slab is one mapping: the records of its stacks, then its slots, each a guard page and the
+ *    stack above it. Stacks are cut from the newest slab one by one; their guards are installed
+ *    some ahead, many in one call.
+ * 2. A stack is in use, in `used` (its entry function waits in it), or in `clean` (it has no memory,
+ *    and begins anew).
+ * 3. A slab goes when none of its stacks is in use and their memory is to be given back. Nothing
+ *    else moves or goes away before the loop does.
+ * 4. Where no guard can be had, the lowest words of the stack are a canary. They are zero and were
  *    never written to, so that they cost no page of memory.
  *
  * Guards: MADV_GUARD_INSTALL (Linux 6.13) costs no mapping of its own. mprotect splits the slab,
  * two mappings a stack, so it is used for up to half of vm.max_map_count; what is beyond must live
- * without, since a million coroutines must not die at 32,700. (process_madvise() could install many
- * guards at a time, once stacks are cut in batches.)
+ * without, since a million coroutines must not die at 32,700.
  */
 
 #include "core/stack.h"
@@ -34,19 +36,11 @@
 #define COLOUR_BYTES 64
 #define CANARY_WORDS 8
 #define MAP_COUNT_DEFAULT 65530
+#define SPARE_MIN 16 /* stacks that are kept in any case */
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
 #endif
-
-struct uco__stack_slab {
-    struct uco__stack_slab *next;
-    char *map;
-    size_t bytes;
-    size_t count;
-    size_t cut; /* how many of the stacks exist */
-    struct uco__stack stacks[];
-};
 
 /* Guards by mprotect in the whole process: each makes two mappings. */
 static atomic_long stack_protected;
@@ -57,11 +51,66 @@ page_size(void)
     return (size_t) sysconf(_SC_PAGESIZE);
 }
 
+static size_t
+pages_round(size_t bytes)
+{
+    return (bytes + page_size() - 1) / page_size() * page_size();
+}
+
 void
 uco__stacks_init(struct uco__stacks *stacks, void (*entry)(void))
 {
     *stacks = (struct uco__stacks){.entry = entry};
 }
+
+uint64_t
+uco__stacks_in_use(const struct uco__stacks *stacks)
+{
+    uint64_t in_use = 0;
+
+    for (const struct uco__stack_pool *pool = stacks->pools; pool != NULL; pool = pool->next)
+        in_use += pool->in_use;
+    return in_use;
+}
+
+/* --- where a stack lies --- */
+
+static size_t
+slab_index(const struct uco__stack *stack)
+{
+    return (size_t) (stack - stack->slab->stacks);
+}
+
+static char *
+slab_guard(const struct uco__stack_slab *slab, size_t index)
+{
+    return slab->first + index * (slab->pool->size + page_size());
+}
+
+char *
+uco__stack_base(const struct uco__stack *stack)
+{
+    return slab_guard(stack->slab, slab_index(stack)) + page_size();
+}
+
+size_t
+uco__stack_size(const struct uco__stack *stack)
+{
+    return stack->slab->pool->size - slab_index(stack) % COLOURS * COLOUR_BYTES;
+}
+
+UCO__NO_SANITIZE bool
+uco__stack_overflowed_canary(const struct uco__stack *stack)
+{
+    const uint64_t *canary = (const uint64_t *) (const void *) uco__stack_base(stack);
+    uint64_t seen = 0;
+
+    for (int i = 0; i < CANARY_WORDS; i++)
+        seen |= canary[i];
+    return seen != 0;
+}
+
+/* --- guards --- */
 
 static long
 protected_max(void)
@@ -84,40 +133,89 @@ protected_max(void)
 /* A kernel before 6.13 answers EINVAL each time: not worth remembering, next to the fault of the
  * stack's first page. */
 static enum uco__stack_guard
-guard_install(char *guard, size_t size)
+guard_install(char *guard)
 {
-    if (UCO__SYSTEM(madvise, madvise(guard, size, MADV_GUARD_INSTALL)) == 0)
+    if (UCO__SYSTEM(madvise, madvise(guard, page_size(), MADV_GUARD_INSTALL)) == 0)
         return UCO__GUARD_INSTALLED;
     if (atomic_fetch_add(&stack_protected, 1) < protected_max() &&
-        UCO__SYSTEM(mprotect, mprotect(guard, size, PROT_NONE)) == 0)
+        UCO__SYSTEM(mprotect, mprotect(guard, page_size(), PROT_NONE)) == 0)
         return UCO__GUARD_PROTECTED;
     atomic_fetch_sub(&stack_protected, 1);
     return UCO__GUARD_NONE;
 }
 
+/* Those of the next stacks: as many as there are already, so that few are made in vain. */
+static void
+slab_guard_ahead(struct uco__stack_slab *slab)
+{
+    struct uco__range ranges[SLAB_STACKS_MAX];
+    uint64_t count = slab->pool->stacks->count;
+    unsigned i, done = 0;
+
+    if (count > slab->count - slab->cut)
+        count = slab->count - slab->cut;
+    for (i = 0; i < count; i++)
+        ranges[i] = (struct uco__range){slab_guard(slab, slab->cut + i), page_size()};
+    if (count > 1)
+        done = uco__advise_ranges(ranges, i, MADV_GUARD_INSTALL);
+    for (i = 0; i < done; i++)
+        slab->stacks[slab->cut + i].guard = UCO__GUARD_INSTALLED;
+    slab->guarded = slab->cut + done;
+}
+
+/* --- slabs --- */
+
 static struct uco__stack_slab *
 slab_new(struct uco__stack_pool *pool, size_t count)
 {
-    size_t bytes = count * (pool->size + page_size());
+    size_t records =
+        pages_round(sizeof(struct uco__stack_slab) + count * sizeof(struct uco__stack));
+    size_t bytes = records + count * (pool->size + page_size());
     struct uco__stack_slab *slab;
     void *map;
 
-    slab = uco__allocate(sizeof *slab + count * sizeof slab->stacks[0]);
-    if (slab == NULL)
+    if (uco__map(bytes, &map) < 0)
         return NULL;
-    if (uco__map(bytes, &map) < 0) {
-        uco__free(slab);
-        return NULL;
-    }
     /* Of no consequence when it fails: memory only. */
     UCO__SYSTEM(madvise, madvise(map, bytes, MADV_NOHUGEPAGE));
-    slab->map = map;
+    slab = map;
+    slab->pool = pool;
+    slab->first = (char *) map + records;
     slab->bytes = bytes;
-    slab->count = count;
+    slab->count = (unsigned) count;
     slab->next = pool->slabs;
+    if (slab->next != NULL)
+        slab->next->previous = slab;
     pool->slabs = slab;
-    pool->stacks->bytes += bytes;
+    pool->stacks->bytes += count * (pool->size + page_size());
     return slab;
+}
+
+/* None of its stacks is in use. */
+static void
+slab_free(struct uco__stack_slab *slab)
+{
+    struct uco__stack_pool *pool = slab->pool;
+
+    for (unsigned i = 0; i < slab->cut; i++) {
+        struct uco__stack *stack = &slab->stacks[i];
+
+        uco__list_remove(&stack->free);
+        pool->free -= stack->context.pc != NULL;
+        pool->stacks->unguarded -= stack->guard == UCO__GUARD_NONE;
+        if (stack->guard == UCO__GUARD_PROTECTED)
+            atomic_fetch_sub(&stack_protected, 1);
+        uco__sanitizer_done(&stack->sanitizer);
+    }
+    pool->stacks->count -= slab->cut;
+    pool->stacks->bytes -= slab->count * (pool->size + page_size());
+    if (slab->previous != NULL)
+        slab->previous->next = slab->next;
+    else
+        pool->slabs = slab->next;
+    if (slab->next != NULL)
+        slab->next->previous = slab->previous;
+    uco__unmap(slab, slab->bytes);
 }
 
 /* Each slab twice as large as the one before, so that few tasks take little and many take few
@@ -125,7 +223,7 @@ slab_new(struct uco__stack_pool *pool, size_t count)
 static struct uco__stack_slab *
 slab_grow(struct uco__stack_pool *pool)
 {
-    size_t count = pool->slabs != NULL ? pool->slabs->count * 2 : SLAB_STACKS_FIRST;
+    size_t count = pool->slabs != NULL ? pool->slabs->count * (size_t) 2 : SLAB_STACKS_FIRST;
     struct uco__stack_slab *slab;
 
     if (count > SLAB_STACKS_MAX)
@@ -133,66 +231,76 @@ slab_grow(struct uco__stack_pool *pool)
     while (count > 1 && count * pool->size > SLAB_BYTES)
         count /= 2;
     slab = slab_new(pool, count);
-    return slab == NULL && count > 1 ? slab_new(pool, 1) : slab;
+    if (slab != NULL)
+        return slab;
+    /* What is only kept ready, in whatever size, is better used than refused. */
+    for (struct uco__stack_pool *other = pool->stacks->pools; other != NULL; other = other->next)
+        other->peak = 0;
+    uco__stacks_trim(pool->stacks, UINT_MAX);
+    return slab_new(pool, 1);
 }
 
-static void
-stack_init(struct uco__stack *stack, struct uco__stack_pool *pool, char *slot, size_t index)
-{
-    size_t guard = page_size();
+/* --- stacks --- */
 
-    stack->pool = pool;
-    stack->base = slot + guard;
-    stack->size = pool->size - index % COLOURS * COLOUR_BYTES;
-    stack->guard = guard_install(slot, guard);
-    uco__context_init(&stack->context, stack->base, stack->size, pool->stacks->entry);
-    uco__sanitizer_init(&stack->sanitizer, stack->base, stack->size);
+static void
+stack_begin(struct uco__stack *stack)
+{
+    char *base = uco__stack_base(stack);
+    size_t size = uco__stack_size(stack);
+
+    uco__context_init(&stack->context, base, size, stack->slab->pool->stacks->entry);
+    uco__sanitizer_init(&stack->sanitizer, base, size);
+}
+
+static struct uco__stack *
+stack_cut(struct uco__stack_pool *pool)
+{
+    struct uco__stack_slab *slab = pool->slabs;
+    struct uco__stack *stack;
+
+    if (slab == NULL || slab->cut == slab->count) {
+        slab = slab_grow(pool);
+        if (slab == NULL)
+            return NULL;
+    }
+    if (slab->cut >= slab->guarded)
+        slab_guard_ahead(slab);
+    stack = &slab->stacks[slab->cut];
+    stack->slab = slab;
+    uco__list_init(&stack->free);
+    if (stack->guard == UCO__GUARD_NONE)
+        stack->guard = (unsigned char) guard_install(slab_guard(slab, slab->cut));
+    slab->cut++;
     pool->stacks->count++;
     pool->stacks->unguarded += stack->guard == UCO__GUARD_NONE;
+    stack_begin(stack);
+    return stack;
 }
 
 struct uco__stack *
 uco__stack_take(struct uco__stack_pool *pool)
 {
     struct uco__stack *stack = uco__stack_take_pooled(pool);
-    struct uco__stack_slab *slab = pool->slabs;
-    size_t stride = pool->size + page_size();
+    struct uco__list *link;
 
     if (stack != NULL)
         return stack;
-    if (slab == NULL || slab->cut == slab->count) {
-        slab = slab_grow(pool);
-        if (slab == NULL)
-            return NULL;
-    }
-    stack = &slab->stacks[slab->cut];
-    stack_init(stack, pool, slab->map + slab->cut * stride, slab->cut);
-    slab->cut++;
-    pool->stacks->in_use++;
+    link = uco__list_pop_front(&pool->clean);
+    stack = link != NULL ? UCO__CONTAINER(link, struct uco__stack, free) : stack_cut(pool);
+    if (stack == NULL)
+        return NULL;
+    stack->slab->in_use++;
+    if (++pool->in_use > pool->peak)
+        pool->peak = pool->in_use;
     return stack;
-}
-
-UCO__NO_SANITIZE bool
-uco__stack_overflowed(const struct uco__stack *stack)
-{
-    const uint64_t *canary = (const uint64_t *) (const void *) stack->base;
-    uint64_t seen = 0;
-
-    if (stack->guard != UCO__GUARD_NONE)
-        return false;
-    for (int i = 0; i < CANARY_WORDS; i++)
-        seen |= canary[i];
-    return seen != 0;
 }
 
 size_t
 uco__stack_size_round(size_t size)
 {
-    size_t page = page_size();
-
     if (size < UCO__STACK_SIZE_MIN || size > UCO__STACK_SIZE_MAX)
         return 0;
-    return (size * UCO__SANITIZER_STACK_FACTOR + page - 1) / page * page;
+    return pages_round(size * UCO__SANITIZER_STACK_FACTOR);
 }
 
 struct uco__stack_pool *
@@ -209,35 +317,116 @@ uco__stack_pool_get(struct uco__stacks *stacks, size_t size)
         return NULL;
     pool->stacks = stacks;
     pool->size = size;
+    uco__list_init(&pool->used);
+    uco__list_init(&pool->clean);
     pool->next = stacks->pools;
     stacks->pools = pool;
     return pool;
 }
 
-static void
-slab_free(struct uco__stack_slab *slab)
+/* --- giving memory back --- */
+
+/* How many of the free ones may go. */
+static uint64_t
+pool_spare(const struct uco__stack_pool *pool)
 {
-    for (size_t i = 0; i < slab->cut; i++) {
-        uco__sanitizer_done(&slab->stacks[i].sanitizer);
-        if (slab->stacks[i].guard == UCO__GUARD_PROTECTED)
-            atomic_fetch_sub(&stack_protected, 1);
+    uint64_t wanted = pool->peak - pool->in_use + SPARE_MIN;
+
+    return pool->free > wanted ? pool->free - wanted : 0;
+}
+
+bool
+uco__stacks_have_spare(const struct uco__stacks *stacks)
+{
+    for (const struct uco__stack_pool *pool = stacks->pools; pool != NULL; pool = pool->next) {
+        if (pool->free > SPARE_MIN)
+            return true;
     }
-    uco__unmap(slab->map, slab->bytes);
-    uco__free(slab);
+    return false;
+}
+
+void
+uco__stacks_age(struct uco__stacks *stacks)
+{
+    for (struct uco__stack_pool *pool = stacks->pools; pool != NULL; pool = pool->next)
+        pool->peak = pool->in_use;
+}
+
+static void
+stacks_clean(struct uco__stack *stacks[], unsigned count)
+{
+    struct uco__range ranges[SLAB_STACKS_MAX] = {{0}};
+    unsigned done;
+
+    if (count == 0)
+        return;
+    for (unsigned i = 0; i < count; i++)
+        ranges[i] = (struct uco__range){uco__stack_base(stacks[i]), stacks[i]->slab->pool->size};
+    done = uco__advise_ranges(ranges, count, MADV_DONTNEED);
+    for (unsigned i = 0; i < count; i++) {
+        struct uco__stack_pool *pool = stacks[i]->slab->pool;
+
+        if (i >= done &&
+            UCO__SYSTEM(madvise, madvise(ranges[i].start, ranges[i].size, MADV_DONTNEED)) < 0) {
+            uco__list_push_front(&pool->used, &stacks[i]->free); /* as it was, and not the next */
+            continue;
+        }
+        uco__sanitizer_done(&stacks[i]->sanitizer);
+        stack_begin(stacks[i]);
+        uco__list_push_front(&pool->clean, &stacks[i]->free);
+        pool->free--;
+    }
+}
+
+/* Those that have not been used for longest: with their slabs, where they are the last. */
+static unsigned
+pool_trim(struct uco__stack_pool *pool, unsigned most)
+{
+    struct uco__stack *batch[SLAB_STACKS_MAX];
+    unsigned trimmed = 0, count = 0;
+    uint64_t spare = pool_spare(pool);
+
+    while (trimmed < most && trimmed < spare) {
+        struct uco__stack *stack = UCO__CONTAINER(pool->used.prev, struct uco__stack, free);
+
+        if (stack->slab->in_use == 0 && stack->slab->cut <= spare - trimmed) {
+            stacks_clean(batch, count); /* some may be of this slab */
+            count = 0;
+            trimmed += stack->slab->cut;
+            slab_free(stack->slab);
+            continue;
+        }
+        uco__list_remove(&stack->free);
+        batch[count++] = stack;
+        trimmed++;
+        if (count == SLAB_STACKS_MAX) {
+            stacks_clean(batch, count);
+            count = 0;
+        }
+    }
+    stacks_clean(batch, count);
+    return trimmed;
+}
+
+bool
+uco__stacks_trim(struct uco__stacks *stacks, unsigned most)
+{
+    unsigned trimmed = 0;
+
+    for (struct uco__stack_pool *pool = stacks->pools; pool != NULL; pool = pool->next)
+        trimmed += pool_trim(pool, most - trimmed);
+    return trimmed >= most;
 }
 
 void
 uco__stacks_done(struct uco__stacks *stacks)
 {
     struct uco__stack_pool *pool;
-    struct uco__stack_slab *slab;
 
     while ((pool = stacks->pools) != NULL) {
         stacks->pools = pool->next;
-        while ((slab = pool->slabs) != NULL) {
-            pool->slabs = slab->next;
-            slab_free(slab);
-        }
+        while (pool->slabs != NULL)
+            slab_free(pool->slabs);
         uco__free(pool);
     }
 }

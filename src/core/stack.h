@@ -5,9 +5,11 @@
 /*
  * Stacks: address space by the slab, committed page by page as it is touched, a guard page below
  * each, reused last in first out. A stack that has been used once stays inside its entry function,
- * so that it can be used again without makecontext.
+ * so that it can be used again without makecontext. What a burst of tasks has left over goes back
+ * to the system after a while.
  */
 
+#include "base/list.h"
 #include "core/context.h"
 #include "core/sanitizer.h"
 
@@ -15,32 +17,51 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UCO__STACK_SIZE_DEFAULT ((size_t) 256 * 1024)
+/* What bench/stack_needs measured: twice what all but the odd library call takes. */
+#define UCO__STACK_SIZE_DEFAULT ((size_t) 128 * 1024)
 #define UCO__STACK_SIZE_MIN ((size_t) 16 * 1024)
 #define UCO__STACK_SIZE_MAX ((size_t) 1024 * 1024 * 1024)
 
 struct uco__stack_pool;
+struct uco__stack_slab;
 
 enum uco__stack_guard { UCO__GUARD_NONE, UCO__GUARD_INSTALLED, UCO__GUARD_PROTECTED };
 
 struct uco__stack {
     struct uco__context context;
+    struct uco__list free;        /* while it is in the pool */
+    struct uco__stack_slab *slab; /* NULL: a thread's own stack */
+    unsigned char guard;          /* enum uco__stack_guard */
     struct uco__sanitizer sanitizer;
-    struct uco__stack_pool *pool; /* NULL: a thread's own stack */
-    struct uco__stack *next_free; /* while it is in the pool */
-    char *base;                   /* the lowest usable address; the guard lies right below */
-    size_t size;                  /* usable bytes, up from base */
-    enum uco__stack_guard guard;
+};
+
+/* One mapping: this and the stacks' records, then for each stack its guard and itself. */
+struct uco__stack_slab {
+    struct uco__stack_pool *pool;
+    struct uco__stack_slab *next;
+    struct uco__stack_slab *previous;
+    char *first;  /* stack's guard */
+    size_t bytes; /* of the mapping */
+    unsigned count;
+    unsigned guarded; /* how many of the stacks have been given a guard, if there was one */
+    unsigned cut;     /* how many of them exist */
+    unsigned in_use;
+    struct uco__stack stacks[];
 };
 
 /* The stacks of one size. */
 struct uco__stack_pool {
     struct uco__stack_pool *next;
     struct uco__stacks *stacks;
-    size_t size; /* as asked for, in whole pages */
-    struct uco__stack *free;
+    size_t size;            /* as asked for, in whole pages */
+    struct uco__list used;  /* free ones that wait inside their entry function; last in, first
+                                      out */
+    struct uco__list clean; /* free ones that have no memory */
     struct uco__stack_slab *slabs; /* the newest first: only it may have stacks that were never
                                       given out */
+    uint64_t free;                 /* in `used` */
+    uint64_t in_use;
+    uint64_t peak; /* of in_use, lately */
 };
 
 /* All of a loop's. */
@@ -48,14 +69,14 @@ struct uco__stacks {
     struct uco__stack_pool *pools;
     void (*entry)(void); /* what a fresh stack runs */
     uint64_t count;      /* in existence */
-    uint64_t in_use;
     uint64_t unguarded;
-    uint64_t bytes; /* of address space */
+    uint64_t bytes; /* of address space, guards included */
 };
 
 void uco__stacks_init(struct uco__stacks *stacks, void (*entry)(void));
 /* None may be in use. */
 void uco__stacks_done(struct uco__stacks *stacks);
+uint64_t uco__stacks_in_use(const struct uco__stacks *stacks);
 
 /* The size in whole pages; 0 when it is out of range. */
 size_t uco__stack_size_round(size_t size);
@@ -69,12 +90,16 @@ struct uco__stack *uco__stack_take(struct uco__stack_pool *pool);
 static inline struct uco__stack *
 uco__stack_take_pooled(struct uco__stack_pool *pool)
 {
-    struct uco__stack *stack = pool->free;
+    struct uco__list *link = uco__list_pop_front(&pool->used);
+    struct uco__stack *stack;
 
-    if (stack != NULL) {
-        pool->free = stack->next_free;
-        pool->stacks->in_use++;
-    }
+    if (link == NULL)
+        return NULL;
+    stack = UCO__CONTAINER(link, struct uco__stack, free);
+    stack->slab->in_use++;
+    pool->free--;
+    if (++pool->in_use > pool->peak)
+        pool->peak = pool->in_use;
     return stack;
 }
 
@@ -82,12 +107,34 @@ uco__stack_take_pooled(struct uco__stack_pool *pool)
 static inline void
 uco__stack_give_back(struct uco__stack *stack)
 {
-    stack->next_free = stack->pool->free;
-    stack->pool->free = stack;
-    stack->pool->stacks->in_use--;
+    struct uco__stack_pool *pool = stack->slab->pool;
+
+    uco__list_push_front(&pool->used, &stack->free);
+    stack->slab->in_use--;
+    pool->free++;
+    pool->in_use--;
 }
 
+/* Whether there is memory that no task has needed for a while, or soon will be; a look is enough
+ * now and then. */
+bool uco__stacks_have_spare(const struct uco__stacks *stacks);
+/* A period is over: what was not needed in it may go. */
+void uco__stacks_age(struct uco__stacks *stacks);
+/* Gives memory that was not needed in the last period back to the system: of so many stacks at
+ * most. False: there is no more. */
+bool uco__stacks_trim(struct uco__stacks *stacks, unsigned most);
+
+/* The lowest usable address; the guard lies right below. */
+char *uco__stack_base(const struct uco__stack *stack);
+/* Usable bytes, up from the base. */
+size_t uco__stack_size(const struct uco__stack *stack);
 /* Whether a stack without guard was written beyond its end. */
-bool uco__stack_overflowed(const struct uco__stack *stack);
+bool uco__stack_overflowed_canary(const struct uco__stack *stack);
+
+static inline bool
+uco__stack_overflowed(const struct uco__stack *stack)
+{
+    return UCO__UNLIKELY(stack->guard == UCO__GUARD_NONE) && uco__stack_overflowed_canary(stack);
+}
 
 #endif

@@ -3,16 +3,20 @@
 /*
  * Control blocks.
  *
- * 1. A block is in use, in `free`, or in `foreign`. A free one is hidden from tools that look for
- *    wrong accesses, but for `holds`, which is 0 then and only written on the loop's thread.
- * 2. A block holds the loop's memory. Those that the loop's thread takes and gives back, nearly
+ * 1. A block belongs to its segment, and that to one of two heaps: the loop's thread's own, or the
+ *    other threads'. It is in use, in its segment's `free`, in `strayed`, or beyond what the
+ *    segment has made.
+ * 2. A free one is hidden from tools that look for wrong accesses, but for `holds`, which is 0 then
+ *    and only written on the loop's thread. Where a segment's memory went back to the system, it
+ *    still reads as 0.
+ * 3. A block holds the loop's memory. Those that the loop's thread takes and gives back, nearly
  *    all, are counted for that by it alone, until it closes.
- * 3. A block that another thread took goes back to `foreign`, whoever gives it back: otherwise a
- *    thread that submits and a loop that ends tasks would make ever more of them.
+ * 4. A block goes back to the heap that it is from, whoever gives it back: otherwise a thread that
+ *    submits and a loop that ends tasks would make ever more of them.
  *
- * They lie densely in chunks: those of neighbouring tasks share pages, and a switch from one to the
- * next finds them in the cache. (Next to the hot end of its stack each would touch a cache line,
- * and a page, of its own.)
+ * They lie densely: those of neighbouring tasks share pages, and a switch from one to the next
+ * finds them in the cache. (Next to the hot end of its stack each would touch a cache line, and a
+ * page, of its own.)
  */
 
 #include "task/blocks.h"
@@ -22,122 +26,244 @@
 #include "task/runtime.h"
 #include "task/task.h"
 
-#define CHUNK_BLOCKS 32
+#include <string.h>
+#include <sys/mman.h>
 
-struct uco__task_chunk {
-    struct uco__task_chunk *next;
-    char memory[];
+#define SEGMENT_BYTES ((size_t) 64 * 1024) /* and their alignment: a block finds its segment */
+#define AREA_SEGMENTS_MAX 16
+
+/* One mapping of several segments. */
+struct uco__task_area {
+    struct uco__task_area *next;
+    void *map;
+    size_t bytes;
 };
 
-static size_t
-block_stride(void)
+struct uco__task_segment {
+    struct uco__list link; /* in one of the heap's lists */
+    struct uco__task *free;
+    struct uco__task_heap *heap;
+    unsigned in_use;
+    unsigned made;
+    bool idle; /* and was so when the last period ended */
+    _Alignas(UCO__TASK_ALIGNMENT) struct uco__task tasks[];
+};
+
+#define SEGMENT_BLOCKS                                                                             \
+    ((SEGMENT_BYTES - sizeof(struct uco__task_segment)) / sizeof(struct uco__task))
+
+static struct uco__task_segment *
+segment_of(struct uco__task *task)
 {
-    return (sizeof(struct uco__task) + UCO__TASK_ALIGNMENT - 1) / UCO__TASK_ALIGNMENT *
-           UCO__TASK_ALIGNMENT;
+    return (struct uco__task_segment *) ((uintptr_t) task & ~(uintptr_t) (SEGMENT_BYTES - 1));
 }
 
 static void
-block_hide(struct uco__task *task)
+heap_init(struct uco__task_heap *heap)
 {
-    uco__sanitizer_hide(task, sizeof *task);
-    uco__sanitizer_show(&task->holds, sizeof task->holds);
+    uco__list_init(&heap->partial);
+    uco__list_init(&heap->full);
+    uco__list_init(&heap->empty);
 }
 
-static void
-blocks_push(struct uco__task **list, struct uco__task *task)
+void
+uco__task_blocks_init(struct uco__task_blocks *blocks)
 {
-    task->next_free = *list;
-    *list = task;
-    block_hide(task);
+    heap_init(&blocks->own);
+    heap_init(&blocks->foreign);
 }
 
-static struct uco__task *
-blocks_pop(struct uco__task **list)
-{
-    struct uco__task *task = *list;
+/* --- segments --- */
 
-    uco__sanitizer_show(task, sizeof *task);
-    *list = task->next_free;
-    return task;
-}
-
-/* With the mutex. */
+/* As many again as there are, so that few tasks take little and many take few mappings. */
 static bool
-blocks_make(struct uco__task_blocks *blocks, struct uco__task **list)
+area_new(struct uco__task_blocks *blocks)
 {
-    size_t stride = block_stride();
-    struct uco__task_chunk *chunk =
-        uco__allocate(sizeof *chunk + UCO__TASK_ALIGNMENT + CHUNK_BLOCKS * stride);
-    uintptr_t start;
+    size_t count = blocks->segments < AREA_SEGMENTS_MAX ? blocks->segments : AREA_SEGMENTS_MAX;
+    struct uco__task_area *area;
+    struct uco__task_segment **bare;
+    uintptr_t first;
 
-    if (chunk == NULL)
+    if (count == 0)
+        count = 1;
+    bare = uco__reallocate(blocks->bare, (blocks->segments + count) * sizeof *bare);
+    if (bare == NULL)
         return false;
-    chunk->next = blocks->chunks;
-    blocks->chunks = chunk;
-    start = ((uintptr_t) chunk->memory + UCO__TASK_ALIGNMENT - 1) &
-            ~(uintptr_t) (UCO__TASK_ALIGNMENT - 1);
-    for (size_t i = CHUNK_BLOCKS; i-- > 0;)
-        blocks_push(list, (struct uco__task *) (start + i * stride));
+    blocks->bare = bare;
+    area = uco__allocate(sizeof *area);
+    if (area == NULL)
+        return false;
+    area->bytes = (count + 1) * SEGMENT_BYTES; /* the last one is what the alignment costs */
+    if (uco__map(area->bytes, &area->map) < 0) {
+        uco__free(area);
+        return false;
+    }
+    area->next = blocks->areas;
+    blocks->areas = area;
+    blocks->segments += count;
+    first = ((uintptr_t) area->map + SEGMENT_BYTES - 1) & ~(uintptr_t) (SEGMENT_BYTES - 1);
+    for (size_t i = count; i-- > 0;)
+        bare[blocks->bare_count++] = (struct uco__task_segment *) (first + i * SEGMENT_BYTES);
     return true;
 }
 
-bool
-uco__task_blocks_grow(struct uco__task_blocks *blocks)
+/* With the mutex. */
+static struct uco__task_segment *
+segment_new(struct uco__task_blocks *blocks, struct uco__task_heap *heap)
 {
-    bool grown;
+    struct uco__task_segment *segment;
 
-    uco__mutex_lock(&blocks->mutex);
-    grown = blocks_make(blocks, &blocks->free);
-    uco__mutex_unlock(&blocks->mutex);
-    return grown;
+    if (blocks->bare_count == 0 && !area_new(blocks))
+        return NULL;
+    segment = blocks->bare[--blocks->bare_count];
+    segment->heap = heap;
+    segment->free = NULL;
+    segment->in_use = 0;
+    segment->made = 0;
+    segment->idle = false;
+    uco__list_push_front(&heap->partial, &segment->link);
+    return segment;
+}
+
+/* --- heaps --- */
+
+static struct uco__task_segment *
+heap_segment(struct uco__task_heap *heap)
+{
+    struct uco__list *list = uco__list_empty(&heap->partial) ? &heap->empty : &heap->partial;
+
+    return uco__list_empty(list) ? NULL
+                                 : UCO__CONTAINER(list->next, struct uco__task_segment, link);
+}
+
+static void
+segment_move(struct uco__task_segment *segment, struct uco__list *list)
+{
+    uco__list_remove(&segment->link);
+    uco__list_push_front(list, &segment->link);
 }
 
 static struct uco__task *
-blocks_take_foreign(struct uco__task_blocks *blocks)
+segment_take(struct uco__task_segment *segment)
 {
-    struct uco__task *list, *task = NULL;
+    struct uco__task *task = segment->free;
+
+    if (UCO__LIKELY(task != NULL)) {
+        uco__sanitizer_show(task, sizeof *task);
+        segment->free = task->next_free;
+    } else {
+        task = &segment->tasks[segment->made++];
+        uco__sanitizer_show(task, sizeof *task);
+    }
+    if (segment->in_use++ == 0)
+        segment_move(segment, &segment->heap->partial);
+    if (segment->in_use == SEGMENT_BLOCKS)
+        segment_move(segment, &segment->heap->full);
+    return task;
+}
+
+static void
+segment_give(struct uco__task_segment *segment, struct uco__task *task)
+{
+    task->next_free = segment->free;
+    segment->free = task;
+    uco__sanitizer_hide(task, sizeof *task);
+    uco__sanitizer_show(&task->holds, sizeof task->holds);
+    if (segment->in_use-- == SEGMENT_BLOCKS)
+        segment_move(segment, &segment->heap->partial);
+    if (segment->in_use == 0) {
+        segment->idle = false;
+        segment_move(segment, &segment->heap->empty);
+    }
+}
+
+static UCO__NOINLINE struct uco__task_segment *
+heap_grow(struct uco__task_blocks *blocks, struct uco__task_heap *heap)
+{
+    struct uco__task_segment *segment;
 
     uco__mutex_lock(&blocks->mutex);
-    list = atomic_load_explicit(&blocks->foreign, memory_order_relaxed);
-    if (list != NULL ? uco__fault(UCO__FAULT_malloc) == 0 : blocks_make(blocks, &list))
-        task = blocks_pop(&list);
-    atomic_store_explicit(&blocks->foreign, list, memory_order_relaxed);
+    segment = segment_new(blocks, heap);
+    uco__mutex_unlock(&blocks->mutex);
+    return segment;
+}
+
+static struct uco__task *
+heap_take_foreign(struct uco__task_blocks *blocks)
+{
+    struct uco__task_segment *segment;
+    struct uco__task *task = NULL;
+
+    uco__mutex_lock(&blocks->mutex);
+    segment = heap_segment(&blocks->foreign);
+    if (segment == NULL)
+        segment = segment_new(blocks, &blocks->foreign);
+    if (segment != NULL)
+        task = segment_take(segment);
     uco__mutex_unlock(&blocks->mutex);
     return task;
 }
 
-/* What other threads have given back. */
+/* --- blocks --- */
+
+/* What other threads have given back of the loop's own. */
 static void
 blocks_fetch(struct uco__task_blocks *blocks)
 {
-    if (atomic_load_explicit(&blocks->foreign, memory_order_relaxed) == NULL)
+    struct uco__task *task;
+
+    if (atomic_load_explicit(&blocks->strayed, memory_order_relaxed) == NULL)
         return;
-    uco__mutex_lock(&blocks->mutex);
-    blocks->free = atomic_exchange_explicit(&blocks->foreign, NULL, memory_order_relaxed);
-    uco__mutex_unlock(&blocks->mutex);
+    /* Acquire pairs with the release in blocks_stray(). */
+    task = atomic_exchange_explicit(&blocks->strayed, NULL, memory_order_acquire);
+    while (task != NULL) {
+        struct uco__task *next = task->next_free;
+
+        segment_give(segment_of(task), task);
+        task = next;
+    }
+}
+
+static void
+blocks_stray(struct uco__task_blocks *blocks, struct uco__task *task)
+{
+    struct uco__task *first = atomic_load_explicit(&blocks->strayed, memory_order_relaxed);
+
+    do {
+        task->next_free = first;
+    } while (!atomic_compare_exchange_weak_explicit(&blocks->strayed, &first, task,
+                                                    memory_order_release, memory_order_relaxed));
 }
 
 struct uco__task *
 uco__task_blocks_take(struct uco_loop *loop, bool here)
 {
     struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
+    struct uco__task_segment *segment;
     struct uco__task *task;
 
+    /* A task is an allocation for whoever makes allocations fail, whether there is a block or not.
+     */
+    if (UCO__UNLIKELY(uco__fault(UCO__FAULT_malloc) < 0))
+        return NULL;
     if (!here) {
-        task = blocks_take_foreign(blocks);
+        task = heap_take_foreign(blocks);
         if (task != NULL) {
             task->foreign = true;
             uco__loop_hold(loop);
         }
         return task;
     }
-    if (blocks->free == NULL)
+    segment = heap_segment(&blocks->own);
+    if (UCO__UNLIKELY(segment == NULL)) {
         blocks_fetch(blocks);
-    /* A task is an allocation for whoever makes allocations fail, whether there is a block or not.
-     */
-    if (blocks->free != NULL ? uco__fault(UCO__FAULT_malloc) < 0 : !uco__task_blocks_grow(blocks))
-        return NULL;
-    task = blocks_pop(&blocks->free);
+        segment = heap_segment(&blocks->own);
+        if (segment == NULL)
+            segment = heap_grow(blocks, &blocks->own);
+        if (segment == NULL)
+            return NULL;
+    }
+    task = segment_take(segment);
     task->foreign = false;
     blocks->taken++;
     return task;
@@ -148,19 +274,19 @@ uco__task_blocks_give(struct uco_loop *loop, struct uco__task *task, bool here)
 {
     struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
     bool foreign = task->foreign;
-    struct uco__task *list;
     bool held;
 
     /* Only this thread can close it. */
     if (UCO__LIKELY(here && !foreign && !blocks->closed)) {
         blocks->taken--;
-        blocks_push(&blocks->free, task);
+        segment_give(segment_of(task), task);
         return;
     }
     uco__mutex_lock(&blocks->mutex);
-    list = atomic_load_explicit(&blocks->foreign, memory_order_relaxed);
-    blocks_push(&list, task);
-    atomic_store_explicit(&blocks->foreign, list, memory_order_relaxed);
+    if (foreign)
+        segment_give(segment_of(task), task);
+    else
+        blocks_stray(blocks, task);
     held = foreign || blocks->closed;
     blocks->given += !held;
     uco__mutex_unlock(&blocks->mutex);
@@ -174,19 +300,65 @@ uco__task_blocks_close(struct uco_loop *loop)
     struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
 
     uco__mutex_lock(&blocks->mutex);
-    uco__count_add(&loop->references, blocks->taken - blocks->given);
+    uco__count_add(&loop->references, (unsigned) (blocks->taken - blocks->given));
     blocks->closed = true;
     uco__mutex_unlock(&blocks->mutex);
+}
+
+/* With the mutex. Those that have been empty for longest are the last. */
+static unsigned
+heap_trim(struct uco__task_blocks *blocks, struct uco__task_heap *heap, unsigned most)
+{
+    unsigned trimmed = 0;
+
+    while (trimmed < most && !uco__list_empty(&heap->empty)) {
+        struct uco__task_segment *segment =
+            UCO__CONTAINER(heap->empty.prev, struct uco__task_segment, link);
+
+        if (!segment->idle ||
+            UCO__SYSTEM(madvise, madvise(segment, SEGMENT_BYTES, MADV_DONTNEED)) < 0)
+            break;
+        uco__list_remove(&segment->link);
+        blocks->bare[blocks->bare_count++] = segment;
+        trimmed++;
+    }
+    return trimmed;
+}
+
+static void
+heap_age(struct uco__task_heap *heap)
+{
+    UCO__LIST_EACH(link, &heap->empty)
+        UCO__CONTAINER(link, struct uco__task_segment, link)->idle = true;
+}
+
+bool
+uco__task_blocks_trim(struct uco__task_blocks *blocks, unsigned most)
+{
+    unsigned trimmed;
+
+    blocks_fetch(blocks);
+    uco__mutex_lock(&blocks->mutex);
+    trimmed = heap_trim(blocks, &blocks->own, most);
+    trimmed += heap_trim(blocks, &blocks->foreign, most - trimmed);
+    if (trimmed < most) {
+        heap_age(&blocks->own);
+        heap_age(&blocks->foreign);
+    }
+    uco__mutex_unlock(&blocks->mutex);
+    return trimmed == most;
 }
 
 void
 uco__task_blocks_done(struct uco__task_blocks *blocks)
 {
-    struct uco__task_chunk *chunk;
+    struct uco__task_area *area;
 
-    while ((chunk = blocks->chunks) != NULL) {
-        blocks->chunks = chunk->next;
-        uco__sanitizer_show(chunk->memory, UCO__TASK_ALIGNMENT + CHUNK_BLOCKS * block_stride());
-        uco__free(chunk);
+    while ((area = blocks->areas) != NULL) {
+        blocks->areas = area->next;
+        uco__sanitizer_show(area->map, area->bytes);
+        uco__unmap(area->map, area->bytes);
+        uco__free(area);
     }
+    uco__free(blocks->bare);
 }

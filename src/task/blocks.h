@@ -11,25 +11,40 @@
  */
 
 #include "base/futex.h"
+#include "base/list.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct uco__task;
-struct uco__task_chunk;
+struct uco__task_area;
+struct uco__task_segment;
 struct uco_loop;
 
-struct uco__task_blocks {
-    struct uco__task *free;              /* the loop's thread's */
-    _Atomic(struct uco__task *) foreign; /* what other threads take and give; with the mutex, but to
-                                            look whether there is one */
-    struct uco__task_chunk *chunks;      /* with the mutex */
-    struct uco__mutex mutex;
-    unsigned taken; /* by the loop's thread, less what that has given back */
-    unsigned given; /* by other threads, of the former; with the mutex */
-    bool closed;    /* with the mutex; each block has a reference of its own to the loop now */
+/* Segments whose blocks one side takes. */
+struct uco__task_heap {
+    struct uco__list partial; /* segments with free blocks; where one was given back last comes
+                                 first */
+    struct uco__list full;
+    struct uco__list empty; /* of which no block is in use */
 };
 
+struct uco__task_blocks {
+    struct uco__task_heap own;           /* the loop's thread's */
+    _Atomic(struct uco__task *) strayed; /* of those, given back by other threads */
+    struct uco__task_heap foreign;       /* other threads'; with the mutex */
+    struct uco__task_segment **bare; /* segments without memory; with the mutex, as what follows */
+    size_t bare_count;
+    size_t segments; /* all, and what `bare` has room for */
+    struct uco__task_area *areas;
+    struct uco__mutex mutex;
+    size_t taken; /* by the loop's thread, less what that has given back */
+    size_t given; /* by other threads, of the former; with the mutex */
+    bool closed;  /* with the mutex; each block has a reference of its own to the loop now */
+};
+
+void uco__task_blocks_init(struct uco__task_blocks *blocks);
 /* Any thread; `here`: on the loop's. NULL without memory. What is in the block is undefined, except
  * for `foreign`. A block that is in use holds the loop's memory. */
 struct uco__task *uco__task_blocks_take(struct uco_loop *loop, bool here);
@@ -37,8 +52,16 @@ struct uco__task *uco__task_blocks_take(struct uco_loop *loop, bool here);
 void uco__task_blocks_give(struct uco_loop *loop, struct uco__task *task, bool here);
 /* The loop has closed: from now on its memory goes with the last block. */
 void uco__task_blocks_close(struct uco_loop *loop);
-/* Makes some; false without memory. */
-bool uco__task_blocks_grow(struct uco__task_blocks *blocks);
+/* The loop's thread, once a period: the memory of segments that were empty for one goes back to the
+ * system, of so many at most; the blocks can be looked at all the same. False: there are no more. */
+bool uco__task_blocks_trim(struct uco__task_blocks *blocks, unsigned most);
+/* The loop's thread: whether a trim will find something, now or a period later. */
+static inline bool
+uco__task_blocks_have_spare(const struct uco__task_blocks *blocks)
+{
+    return !uco__list_empty(&blocks->own.empty);
+}
+
 void uco__task_blocks_done(struct uco__task_blocks *blocks);
 
 #endif

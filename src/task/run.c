@@ -117,10 +117,25 @@ runtime_orphaned(struct uco_loop *loop)
     uco__loop_close_here(loop);
 }
 
+static bool
+runtime_trim(struct uco_loop *loop, unsigned most)
+{
+    /* A segment has room for about a hundred tasks. */
+    return uco__task_blocks_trim(&uco__runtime_of(loop)->blocks, most / 64 + 1);
+}
+
+static bool
+runtime_has_spare(const struct uco_loop *loop)
+{
+    return uco__task_blocks_have_spare(&uco__runtime_of(loop)->blocks);
+}
+
 static const struct uco__loop_operations runtime_operations = {
     .signalled = runtime_signalled,
     .stuck = uco__deadlock_stuck,
     .orphaned = runtime_orphaned,
+    .trim = runtime_trim,
+    .has_spare = runtime_has_spare,
     .free = runtime_free,
 };
 
@@ -137,6 +152,7 @@ uco__loop_new(const uco_loop_options *options, int *error)
         uco__free(runtime);
         return NULL;
     }
+    uco__task_blocks_init(&runtime->blocks);
     runtime->select_random = runtime->loop.options.seed;
     uco__list_init(&runtime->roots);
     uco__list_init(&runtime->left_groups);

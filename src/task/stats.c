@@ -30,7 +30,7 @@ uco_stats(const uco_loop *loop, uco_loop_stats *stats)
         .tasks = runtime->tasks,
         .timers = loop->timers.wheel.count - loop->timers.background,
         .stacks = loop->stacks.count,
-        .stacks_in_use = loop->stacks.in_use,
+        .stacks_in_use = uco__stacks_in_use(&loop->stacks),
         .stacks_unguarded = loop->stacks.unguarded,
         .stack_bytes = loop->stacks.bytes,
         .resources = loop->resource_count,
