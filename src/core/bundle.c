@@ -183,7 +183,7 @@ bundle_run(struct uco__ready *node)
 
     loop->posts += count - 1; /* of which the inbox knows one */
     for (unsigned i = 0; i < count && !loop->dropping; i++) {
-        if (i > 0)
+        if (i > 0 && !loop->ending)
             uco__scheduler_next_call(loop);
         bundle->calls[i].callback(bundle->calls[i].arg);
     }

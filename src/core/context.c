@@ -3,11 +3,10 @@
 /*
  * First entries, and the switch by swapcontext.
  *
- * 1. A context with pc == NULL has never been entered: sp and bp are its stack's lowest address and
- *    size.
+ * 1. A context whose sp is odd has never been entered: sp (but for that) and bp are its stack's
+ *    lowest address and size, pc is its entry function.
  * 2. Suspended by registers, sp, bp and pc are what the register switch loads. Suspended by
- *    ucontext, sp points to the ucontext_t in the suspended frame and pc is no address, only not
- *    NULL.
+ *    ucontext, sp points to the ucontext_t in the suspended frame.
  * 3. ThreadSanitizer has been told of the switch before any of this runs: a call that it saw here
  *    would be counted on the wrong stack, so none of it is instrumented.
  */
@@ -38,10 +37,9 @@ uco__context_setup(void)
 void
 uco__context_init(struct uco__context *context, void *stack, size_t size, void (*entry)(void))
 {
-    context->sp = stack;
+    context->sp = (void *) ((uintptr_t) stack | 1);
     context->bp = (void *) (uintptr_t) size;
-    context->pc = NULL;
-    context->entry = entry;
+    context->pc = (void *) (uintptr_t) entry;
 }
 
 /* Made only now, because a ucontext also holds the signal mask, and it is this moment's that the
@@ -50,10 +48,10 @@ static UCO__NO_SANITIZE void
 context_make(ucontext_t *fresh, const struct uco__context *context)
 {
     getcontext(fresh);
-    fresh->uc_stack.ss_sp = context->sp;
+    fresh->uc_stack.ss_sp = (char *) context->sp - 1;
     fresh->uc_stack.ss_size = (size_t) (uintptr_t) context->bp;
     fresh->uc_link = NULL;
-    makecontext(fresh, context->entry, 0);
+    makecontext(fresh, (void (*)(void))(uintptr_t) context->pc, 0);
 }
 
 static UCO__NO_SANITIZE UCO__NOINLINE void
@@ -62,12 +60,11 @@ context_switch_ucontext(struct uco__context *from, struct uco__context *to)
     ucontext_t self, fresh;
     ucontext_t *target = to->sp;
 
-    if (to->pc == NULL) {
+    if (!uco__context_entered(to)) {
         context_make(&fresh, to);
         target = &fresh;
     }
     from->sp = &self;
-    from->pc = &self;
     swapcontext(&self, target);
 }
 
@@ -82,7 +79,7 @@ context_enter(struct uco__context *from, struct uco__context *to)
     ucontext_t fresh;
 
     context_make(&fresh, to);
-    to->pc = to; /* it is entered now; the first switch away from it fills in the rest */
+    to->sp = NULL; /* it is entered now; the first switch away from it fills in the rest */
 #if defined(__x86_64__)
     ucontext_t *target = &fresh;
 

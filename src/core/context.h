@@ -20,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #if defined(UCO_SWITCH_REGISTERS) && !defined(__x86_64__) && !defined(__aarch64__)
 #error "-Dswitch=registers: there is no register switch for this architecture"
@@ -32,12 +33,21 @@
 #endif
 
 struct uco__context {
-    void *sp; /* suspended by ucontext: the ucontext_t in the suspended frame; never entered: the
-                 stack's lowest address */
+    void *sp; /* suspended by ucontext: the ucontext_t in the suspended frame. Never entered: the
+                 stack's lowest address, made odd */
     void *bp; /* never entered: the stack's size in bytes */
-    void *pc; /* NULL: never entered */
-    void (*entry)(void);
+    void *pc; /* never entered: the entry function */
 };
+
+/* The sp of a context that has no stack yet: odd too. */
+#define UCO__CONTEXT_NONE ((void *) 1)
+
+/* Whether the registers can be switched to it. */
+static inline bool
+uco__context_entered(const struct uco__context *context)
+{
+    return ((uintptr_t) context->sp & 1) == 0;
+}
 
 /* Once before the first switch of the process. */
 void uco__context_setup(void);
@@ -127,7 +137,7 @@ static inline __attribute__((always_inline)) void
 uco__context_switch(struct uco__context *from, struct uco__context *to)
 {
 #if UCO__SWITCH_REGISTERS
-    if (UCO__LIKELY(to->pc != NULL && !uco__context_by_ucontext)) {
+    if (UCO__LIKELY(uco__context_entered(to) && !uco__context_by_ucontext)) {
         uco__context_switch_registers(from, to);
         return;
     }

@@ -31,7 +31,7 @@ uco__fiber_entry(void)
         struct uco__stack *stack = fiber->stack;
 
         *uco__running->errno_location = 0;
-        fiber->operations->body(fiber);
+        uco__running->operations->fiber->body(fiber);
         uco__scheduler_end(uco__running, stack);
     }
 }

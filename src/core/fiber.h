@@ -15,10 +15,10 @@
 #include <stdint.h>
 #include <uco/common.h>
 
-struct uco_loop;
 struct uco__fiber;
 struct uco__wait;
 
+/* The same for all fibers of a loop. */
 struct uco__fiber_operations {
     /* Runs on the fiber's stack. When it returns, the fiber may be freed already. */
     void (*body)(struct uco__fiber *fiber);
@@ -41,25 +41,39 @@ enum uco__fiber_state {
 struct uco__fiber {
     /* All that a yield needs: one cache line, when the fiber is aligned to one. */
     struct uco__ready ready;
-    struct uco__context context; /* while it does not run; sp is NULL before it has a stack */
-    unsigned char state;         /* enum uco__fiber_state */
-    bool attention;              /* the task's own: its next suspending call must look closer */
-    uint16_t successes;          /* the task's own: calls in a row that did not suspend */
-    uint16_t ignored;            /* the task's own: cancellations in a row */
+    struct uco__context
+        context;         /* while it does not run; UCO__CONTEXT_NONE before it has a stack */
+    unsigned char state; /* enum uco__fiber_state */
+    bool began;          /* the task's own: its body */
+    bool attention;      /* the task's own: its next suspending call must look closer */
+    uint16_t successes;  /* the task's own: calls in a row that did not suspend */
+    uint16_t ignored;    /* the task's own: cancellations in a row */
+    union {
+        struct uco__stack *stack;
+        struct uco__stack_pool *pool; /* before it has one */
+    };
 
-    struct uco_loop *loop;
-    const struct uco__fiber_operations *operations;
-    struct uco__stack *stack; /* NULL before the first run */
-    struct uco__stack_pool *pool;
     struct uco__wait *wait; /* what it is parked in */
 };
 
 static inline void
-uco__fiber_init(struct uco__fiber *fiber, struct uco_loop *loop,
-                const struct uco__fiber_operations *operations, struct uco__stack_pool *pool)
+uco__fiber_init(struct uco__fiber *fiber, struct uco__stack_pool *pool)
 {
-    *fiber = (struct uco__fiber){
-        .loop = loop, .operations = operations, .pool = pool, .state = UCO__FIBER_NEW};
+    fiber->ready.run = NULL;
+    fiber->context.sp = UCO__CONTEXT_NONE;
+    fiber->state = UCO__FIBER_NEW;
+    fiber->began = false;
+    fiber->attention = false;
+    fiber->successes = 0;
+    fiber->ignored = 0;
+    fiber->pool = pool;
+    fiber->wait = NULL;
+}
+
+static inline bool
+uco__fiber_has_stack(const struct uco__fiber *fiber)
+{
+    return fiber->context.sp != UCO__CONTEXT_NONE;
 }
 
 /* What every stack runs: one body after the other. */

@@ -39,6 +39,7 @@ struct uco__settler {
 
 /* What the loop needs from above. */
 struct uco__loop_operations {
+    const struct uco__fiber_operations *fiber;
     void (*signalled)(struct uco_loop *loop); /* on the loop's thread, after
                                                  uco_wake_from_signal() */
     void (*stuck)(struct uco_loop *loop);     /* nothing of its own can ever wake it: no timer, fd

@@ -56,9 +56,10 @@ uco__report(uco_loop *loop, uco_task *task, const char *format, ...)
 static const char *
 current_name(void)
 {
-    struct uco__fiber *fiber = uco__running != NULL ? uco__running->scheduler.current : NULL;
+    const struct uco_loop *loop = uco__running;
+    struct uco__fiber *fiber = loop != NULL ? loop->scheduler.current : NULL;
 
-    return fiber != NULL ? fiber->operations->name(fiber) : NULL;
+    return fiber != NULL ? loop->operations->fiber->name(fiber) : NULL;
 }
 
 UCO__NORETURN UCO__PRINTF(2, 0)

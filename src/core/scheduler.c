@@ -126,11 +126,11 @@ batch_renew(struct uco__scheduler *scheduler)
 static UCO__COLD void
 step_report(struct uco_loop *loop, struct uco__fiber *fiber, uint64_t took)
 {
-    uco__report(loop, fiber != NULL ? fiber->operations->task(fiber) : NULL,
+    uco__report(loop, fiber != NULL ? loop->operations->fiber->task(fiber) : NULL,
                 "%s%s%s kept the loop for %.3f s without suspending: nothing else could run "
                 "(slow_callback is %.3f s)",
                 fiber != NULL ? "task '" : "a callback",
-                fiber != NULL ? fiber->operations->name(fiber) : "", fiber != NULL ? "'" : "",
+                fiber != NULL ? loop->operations->fiber->name(fiber) : "", fiber != NULL ? "'" : "",
                 uco__clock_to_seconds(took), uco__clock_to_seconds(loop->slow));
     loop->step_began = uco__loop_step_clock(loop);
 }
@@ -169,13 +169,15 @@ switch_to(struct uco__scheduler *scheduler, struct uco__context *from,
         stack_switch(from, from_stack, &scheduler->home.context, &scheduler->home, ends);
 }
 
-/* The fiber gets the stack, and begins where that was left. */
-static void
+/* The fiber gets the stack, and begins where that was left; false if there is none. */
+static bool
 fiber_take_stack(struct uco__fiber *fiber, struct uco__stack *stack)
 {
+    if (stack == NULL)
+        return false;
     fiber->stack = stack;
-    if (stack != NULL)
-        fiber->context = stack->context;
+    fiber->context = stack->context;
+    return true;
 }
 
 /* Back to whoever started the current fiber eagerly. */
@@ -221,9 +223,8 @@ scheduler_has_next(struct uco_loop *loop)
     if (UCO__UNLIKELY(scheduler->batch.head->run != NULL))
         return false;
     fiber = fiber_of(scheduler->batch.head);
-    if (UCO__UNLIKELY(fiber->context.sp == NULL))
-        fiber_take_stack(fiber, uco__stack_take_pooled(fiber->pool));
-    return fiber->context.sp != NULL;
+    return uco__fiber_has_stack(fiber) ||
+           fiber_take_stack(fiber, uco__stack_take_pooled(fiber->pool));
 }
 
 /* What runs now that the current fiber stops; NULL: home. */
@@ -255,31 +256,66 @@ scheduler_prefetch(const struct uco__scheduler *scheduler)
         __builtin_prefetch(fiber_of(scheduler->batch.head)->context.sp);
 }
 
-/* The usual case, with no more instructions than it takes. False: it is not the usual case. */
-static inline __attribute__((always_inline)) bool
-scheduler_leave_quickly(struct uco_loop *loop, struct uco__fiber *fiber)
+/* The usual case, with no more instructions than it takes: the next fiber is the current one, and
+ * this is where it goes on. NULL: it is not the usual case. */
+static inline __attribute__((always_inline)) struct uco__context *
+scheduler_pick_quickly(struct uco_loop *loop)
 {
     struct uco__scheduler *scheduler = &loop->scheduler;
+    struct uco__context *context;
+    struct uco__stack *stack;
     struct uco__fiber *to;
 
     if (UCO__UNLIKELY(scheduler->slowly) || UCO__UNLIKELY(scheduler->budget == 0))
-        return false;
+        return NULL;
     if (scheduler->batch.head == NULL && UCO__UNLIKELY(!scheduler_renew(loop)))
-        return false;
+        return NULL;
     to = fiber_of(scheduler->batch.head);
-    /* A callback, or a fiber that must be given a stack. */
-    if (UCO__UNLIKELY(to->ready.run != NULL) || UCO__UNLIKELY(to->context.pc == NULL))
-        return false;
+    if (UCO__UNLIKELY(to->ready.run != NULL))
+        return NULL; /* a callback */
+    context = &to->context;
+    if (UCO__UNLIKELY(!uco__context_entered(context))) {
+        stack = uco__fiber_has_stack(to) ? NULL : uco__stack_take_pooled(to->pool);
+        if (stack == NULL)
+            return NULL; /* one that must be entered, or made */
+        to->stack = stack;
+        to->context.sp = NULL;
+        context = &stack->context;
+    }
     scheduler->batch.head = to->ready.next; /* its tail is of no use while nothing is pushed */
     scheduler_prefetch(scheduler);
     scheduler->current = to;
     scheduler->budget--;
-    uco__context_switch_registers(&fiber->context, &to->context);
+    return context;
+}
+
+static inline __attribute__((always_inline)) bool
+scheduler_leave_quickly(struct uco_loop *loop, struct uco__fiber *fiber)
+{
+    struct uco__context *to = scheduler_pick_quickly(loop);
+
+    if (UCO__UNLIKELY(to == NULL))
+        return false;
+    uco__context_switch_registers(&fiber->context, to);
+    return true;
+}
+
+/* On the stack that was given back: true when it has a new fiber. */
+static inline __attribute__((always_inline)) bool
+scheduler_end_quickly(struct uco_loop *loop, struct uco__stack *stack)
+{
+    struct uco__context *to = scheduler_pick_quickly(loop);
+
+    if (UCO__UNLIKELY(to == NULL))
+        return false;
+    if (to != &stack->context)
+        uco__context_switch_registers(&stack->context, to);
     return true;
 }
 
 #else
 #define scheduler_leave_quickly(loop, fiber) false
+#define scheduler_end_quickly(loop, stack) false
 #endif
 
 static UCO__NOINLINE void
@@ -323,12 +359,14 @@ uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
     if (UCO__UNLIKELY(uco__loop_stale(loop)))
         uco__panic(
             "a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
-    if (UCO__UNLIKELY(uco__stack_overflowed(stack)))
+    if (UCO__UNLIKELY(loop->stacks.unguarded > 0) && uco__stack_overflowed(stack))
         uco__panic("the stack of a task without guard page overflowed: memory is corrupt");
     *loop->errno_location = 0;
     /* Given back first: if a new fiber is next, it takes this very stack, and no switch is needed.
      */
     uco__stack_give_back(stack);
+    if (UCO__LIKELY(scheduler_end_quickly(loop, stack)))
+        return;
     to = scheduler_pick(loop);
     if (to == NULL || to->stack != stack)
         switch_to(&loop->scheduler, &stack->context, stack, to, true);
@@ -350,11 +388,9 @@ scheduler_resume(struct uco_loop *loop, struct uco__fiber *fiber)
 {
     struct uco__scheduler *scheduler = &loop->scheduler;
 
-    if (fiber->context.sp == NULL)
-        fiber_take_stack(fiber, uco__stack_take(fiber->pool));
-    if (fiber->context.sp == NULL) {
+    if (!uco__fiber_has_stack(fiber) && !fiber_take_stack(fiber, uco__stack_take(fiber->pool))) {
         fiber->state = UCO__FIBER_ENDED;
-        fiber->operations->no_stack(fiber);
+        loop->operations->fiber->no_stack(fiber);
         return;
     }
     if (UCO__UNLIKELY(loop->stacks.unguarded > 0 && !loop->unguarded_reported))
@@ -425,6 +461,7 @@ uco__wait_init(struct uco__wait *wait, const char *what,
 {
     *wait = (struct uco__wait){
         .fiber = uco__running->scheduler.current,
+        .loop = uco__running,
         .abort = abort,
         .what = what,
     };
@@ -462,7 +499,7 @@ uco__wake(struct uco__wait *wait, intptr_t result)
     wait->result = result;
     if (fiber->wait == wait) {
         fiber->wait = NULL;
-        uco__ready_queue_push(&fiber->loop->scheduler.ready, &fiber->ready);
+        uco__ready_queue_push(&wait->loop->scheduler.ready, &fiber->ready);
     }
     return true;
 }
@@ -506,8 +543,7 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
 
     scheduler->eager = parent;
     scheduler->eager_home = parent == NULL;
-    fiber_take_stack(fiber, uco__stack_take(fiber->pool));
-    if (fiber->stack != NULL) {
+    if (fiber_take_stack(fiber, uco__stack_take(fiber->pool))) {
         *loop->errno_location = 0;
         fiber->state = UCO__FIBER_STARTED;
         scheduler->current = fiber;
@@ -520,7 +556,7 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
     } else {
         fiber->state = UCO__FIBER_ENDED;
         parent = uco__scheduler_callback_begin(loop);
-        fiber->operations->no_stack(fiber);
+        loop->operations->fiber->no_stack(fiber);
         uco__scheduler_callback_end(loop, parent);
     }
     scheduler->eager = outer;

@@ -27,6 +27,7 @@ enum uco__abort {
 /* One suspension, in the frame of the function that parks. */
 struct uco__wait {
     struct uco__fiber *fiber;
+    struct uco_loop *loop;
     enum uco__abort (*abort)(struct uco__wait *wait); /* NULL: cannot be interrupted */
     const char *what;                                 /* what is waited for, for reports */
     intptr_t result;

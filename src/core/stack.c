@@ -30,7 +30,6 @@
 
 #define SLAB_BYTES ((size_t) 16 * 1024 * 1024)
 #define SLAB_STACKS_FIRST 4
-#define SLAB_STACKS_MAX 64
 #define COLOURS                                                                                    \
     32 /* how many different offsets stack tops have, so that they do not all share cache sets */
 #define COLOUR_BYTES 64
@@ -99,12 +98,20 @@ uco__stack_size(const struct uco__stack *stack)
     return stack->slab->pool->size - slab_index(stack) % COLOURS * COLOUR_BYTES;
 }
 
+enum uco__stack_guard
+uco__stack_guard(const struct uco__stack *stack)
+{
+    return (enum uco__stack_guard) stack->slab->guards[slab_index(stack)];
+}
+
 UCO__NO_SANITIZE bool
-uco__stack_overflowed_canary(const struct uco__stack *stack)
+uco__stack_overflowed(const struct uco__stack *stack)
 {
     const uint64_t *canary = (const uint64_t *) (const void *) uco__stack_base(stack);
     uint64_t seen = 0;
 
+    if (uco__stack_guard(stack) != UCO__GUARD_NONE)
+        return false;
     for (int i = 0; i < CANARY_WORDS; i++)
         seen |= canary[i];
     return seen != 0;
@@ -148,7 +155,7 @@ guard_install(char *guard)
 static void
 slab_guard_ahead(struct uco__stack_slab *slab)
 {
-    struct uco__range ranges[SLAB_STACKS_MAX];
+    struct uco__range ranges[UCO__SLAB_STACKS_MAX];
     uint64_t count = slab->pool->stacks->count;
     unsigned i, done = 0;
 
@@ -159,7 +166,7 @@ slab_guard_ahead(struct uco__stack_slab *slab)
     if (count > 1)
         done = uco__advise_ranges(ranges, i, MADV_GUARD_INSTALL);
     for (i = 0; i < done; i++)
-        slab->stacks[slab->cut + i].guard = UCO__GUARD_INSTALLED;
+        slab->guards[slab->cut + i] = UCO__GUARD_INSTALLED;
     slab->guarded = slab->cut + done;
 }
 
@@ -201,9 +208,9 @@ slab_free(struct uco__stack_slab *slab)
         struct uco__stack *stack = &slab->stacks[i];
 
         uco__list_remove(&stack->free);
-        pool->free -= stack->context.pc != NULL;
-        pool->stacks->unguarded -= stack->guard == UCO__GUARD_NONE;
-        if (stack->guard == UCO__GUARD_PROTECTED)
+        pool->free -= uco__context_entered(&stack->context);
+        pool->stacks->unguarded -= slab->guards[i] == UCO__GUARD_NONE;
+        if (slab->guards[i] == UCO__GUARD_PROTECTED)
             atomic_fetch_sub(&stack_protected, 1);
         uco__sanitizer_done(&stack->sanitizer);
     }
@@ -226,8 +233,8 @@ slab_grow(struct uco__stack_pool *pool)
     size_t count = pool->slabs != NULL ? pool->slabs->count * (size_t) 2 : SLAB_STACKS_FIRST;
     struct uco__stack_slab *slab;
 
-    if (count > SLAB_STACKS_MAX)
-        count = SLAB_STACKS_MAX;
+    if (count > UCO__SLAB_STACKS_MAX)
+        count = UCO__SLAB_STACKS_MAX;
     while (count > 1 && count * pool->size > SLAB_BYTES)
         count /= 2;
     slab = slab_new(pool, count);
@@ -268,11 +275,11 @@ stack_cut(struct uco__stack_pool *pool)
     stack = &slab->stacks[slab->cut];
     stack->slab = slab;
     uco__list_init(&stack->free);
-    if (stack->guard == UCO__GUARD_NONE)
-        stack->guard = (unsigned char) guard_install(slab_guard(slab, slab->cut));
-    slab->cut++;
+    if (slab->guards[slab->cut] == UCO__GUARD_NONE)
+        slab->guards[slab->cut] = (unsigned char) guard_install(slab_guard(slab, slab->cut));
+    pool->stacks->unguarded += slab->guards[slab->cut] == UCO__GUARD_NONE;
     pool->stacks->count++;
-    pool->stacks->unguarded += stack->guard == UCO__GUARD_NONE;
+    slab->cut++;
     stack_begin(stack);
     return stack;
 }
@@ -301,6 +308,18 @@ uco__stack_size_round(size_t size)
     if (size < UCO__STACK_SIZE_MIN || size > UCO__STACK_SIZE_MAX)
         return 0;
     return pages_round(size * UCO__SANITIZER_STACK_FACTOR);
+}
+
+uint32_t
+uco__stack_pages(size_t size)
+{
+    return size != 0 ? (uint32_t) (size / page_size()) : 0;
+}
+
+size_t
+uco__stack_pages_size(uint32_t pages)
+{
+    return pages * page_size();
 }
 
 struct uco__stack_pool *
@@ -355,7 +374,7 @@ uco__stacks_age(struct uco__stacks *stacks)
 static void
 stacks_clean(struct uco__stack *stacks[], unsigned count)
 {
-    struct uco__range ranges[SLAB_STACKS_MAX] = {{0}};
+    struct uco__range ranges[UCO__SLAB_STACKS_MAX] = {{0}};
     unsigned done;
 
     if (count == 0)
@@ -382,7 +401,7 @@ stacks_clean(struct uco__stack *stacks[], unsigned count)
 static unsigned
 pool_trim(struct uco__stack_pool *pool, unsigned most)
 {
-    struct uco__stack *batch[SLAB_STACKS_MAX];
+    struct uco__stack *batch[UCO__SLAB_STACKS_MAX];
     unsigned trimmed = 0, count = 0;
     uint64_t spare = pool_spare(pool);
 
@@ -399,7 +418,7 @@ pool_trim(struct uco__stack_pool *pool, unsigned most)
         uco__list_remove(&stack->free);
         batch[count++] = stack;
         trimmed++;
-        if (count == SLAB_STACKS_MAX) {
+        if (count == UCO__SLAB_STACKS_MAX) {
             stacks_clean(batch, count);
             count = 0;
         }

@@ -22,6 +22,8 @@
 #define UCO__STACK_SIZE_MIN ((size_t) 16 * 1024)
 #define UCO__STACK_SIZE_MAX ((size_t) 1024 * 1024 * 1024)
 
+#define UCO__SLAB_STACKS_MAX 64
+
 struct uco__stack_pool;
 struct uco__stack_slab;
 
@@ -31,7 +33,6 @@ struct uco__stack {
     struct uco__context context;
     struct uco__list free;        /* while it is in the pool */
     struct uco__stack_slab *slab; /* NULL: a thread's own stack */
-    unsigned char guard;          /* enum uco__stack_guard */
     struct uco__sanitizer sanitizer;
 };
 
@@ -46,6 +47,7 @@ struct uco__stack_slab {
     unsigned guarded; /* how many of the stacks have been given a guard, if there was one */
     unsigned cut;     /* how many of them exist */
     unsigned in_use;
+    unsigned char guards[UCO__SLAB_STACKS_MAX]; /* enum uco__stack_guard */
     struct uco__stack stacks[];
 };
 
@@ -80,6 +82,10 @@ uint64_t uco__stacks_in_use(const struct uco__stacks *stacks);
 
 /* The size in whole pages; 0 when it is out of range. */
 size_t uco__stack_size_round(size_t size);
+
+/* A rounded size as a small number, and back. */
+uint32_t uco__stack_pages(size_t size);
+size_t uco__stack_pages_size(uint32_t pages);
 
 /* The pool for a rounded size, made if need be; NULL without memory. */
 struct uco__stack_pool *uco__stack_pool_get(struct uco__stacks *stacks, size_t size);
@@ -128,13 +134,8 @@ bool uco__stacks_trim(struct uco__stacks *stacks, unsigned most);
 char *uco__stack_base(const struct uco__stack *stack);
 /* Usable bytes, up from the base. */
 size_t uco__stack_size(const struct uco__stack *stack);
+enum uco__stack_guard uco__stack_guard(const struct uco__stack *stack);
 /* Whether a stack without guard was written beyond its end. */
-bool uco__stack_overflowed_canary(const struct uco__stack *stack);
-
-static inline bool
-uco__stack_overflowed(const struct uco__stack *stack)
-{
-    return UCO__UNLIKELY(stack->guard == UCO__GUARD_NONE) && uco__stack_overflowed_canary(stack);
-}
+bool uco__stack_overflowed(const struct uco__stack *stack);
 
 #endif

@@ -5,7 +5,7 @@
  *
  * 1. While somebody waits, a task holds the lock, and the lock is in that task's `contended` list.
  * 2. The owner is known by its control block and its id: the block stays readable for as long as
- *    the loop lives, and says by `holds` whether that task's body still runs. So a lock that nobody
+ *    the loop lives, and says by `holding` whether that task's body still runs. So a lock that nobody
  *    waits for need not be found when its owner ends; it may lie in the frame that is just gone, or
  *    in memory that was freed. Who comes later sees that the owner has ended.
  * 3. A broken lock has neither owner nor waiters.
@@ -24,19 +24,19 @@ lock_owner_lives(const uco_lock *l)
 {
     const struct uco__task *holder = l->holder;
 
-    return holder->holds == l->owner;
+    return holder->holding && holder->id == l->owner;
 }
 
-static struct uco__lock_owner *
+static struct uco__task *
 lock_owner(const uco_lock *l)
 {
-    return &((struct uco__task *) l->holder)->locks;
+    return l->holder;
 }
 
 static void
 contended_link(uco_lock *l)
 {
-    struct uco__lock_owner *owner = lock_owner(l);
+    struct uco__task *owner = lock_owner(l);
 
     l->previous = NULL;
     l->next = owner->contended;
@@ -68,18 +68,15 @@ lock_break(uco_lock *l)
 }
 
 static void
-owner_ended(struct uco__ending *ending, struct uco__task *task)
+owner_ended(struct uco__task *task)
 {
-    struct uco__lock_owner *owner = UCO__CONTAINER(ending, struct uco__lock_owner, ending);
     uco_lock *l;
 
-    if (owner->held == 0)
-        return;
     uco__report(task->future.loop, &task->future,
-                "task '%s' ended while it held %zu lock%s: who waits for what it held gets "
+                "task '%s' ended while it held %u lock%s: who waits for what it held gets "
                 "-EOWNERDEAD",
-                uco__task_name(task), owner->held, owner->held == 1 ? "" : "s");
-    while ((l = owner->contended) != NULL) {
+                uco__task_name(task), task->locks, task->locks == 1 ? "" : "s");
+    while ((l = task->contended) != NULL) {
         contended_unlink(l);
         lock_break(l);
     }
@@ -88,15 +85,12 @@ owner_ended(struct uco__ending *ending, struct uco__task *task)
 static inline void
 lock_give(uco_lock *l, struct uco__task *task)
 {
-    struct uco__lock_owner *owner = &task->locks;
-
     l->owner = task->id;
     l->holder = task;
-    owner->held++;
-    if (UCO__UNLIKELY(owner->ending.run == NULL)) {
-        owner->ending.run = owner_ended;
-        uco__list_push_back(&task->endings, &owner->ending.link);
-    }
+    task->locks++;
+    /* Relaxed: whichever thread is the first, they all set the same. */
+    if (UCO__UNLIKELY(atomic_load_explicit(&uco__task_lost_locks, memory_order_relaxed) == NULL))
+        atomic_store_explicit(&uco__task_lost_locks, owner_ended, memory_order_relaxed);
 }
 
 bool
@@ -168,10 +162,10 @@ uco__lock_request(struct uco__lock_waiter *waiter)
 void
 uco__lock_hand_on(uco_lock *l)
 {
-    struct uco__lock_owner *owner = lock_owner(l);
+    struct uco__task *owner = lock_owner(l);
     struct uco__sync_waiter *first = uco__waiters_first(&l->waiters);
 
-    owner->held--;
+    owner->locks--;
     if (UCO__LIKELY(first == NULL)) {
         l->owner = 0;
         l->holder = NULL;

@@ -23,7 +23,7 @@
 /* --- cycles --- */
 
 struct search {
-    uint64_t serial;
+    uint64_t visited, target; /* marks of tasks; of this search alone */
     struct uco_loop *loop;
     struct uco__task *pending; /* found, not looked at yet; linked by search_next */
     unsigned steps;            /* tasks looked at */
@@ -34,11 +34,11 @@ struct search {
 static void
 search_visit(struct search *search, struct uco__task *task)
 {
-    if (task == NULL || task->future.loop != search->loop || task->search == search->serial)
+    if (task == NULL || task->future.loop != search->loop || task->search == search->visited)
         return;
-    task->search = search->serial;
-    if (task->target == search->serial)
+    if (task->search == search->target)
         search->found = true;
+    task->search = search->visited;
     task->search_next = search->pending;
     search->pending = task;
 }
@@ -62,17 +62,19 @@ search_expand(struct search *search, struct uco__task *task)
 /* The search goes backwards, from the one who is about to wait: it mostly has few ancestors and
  * nobody who awaits it, whereas what it waits for may have thousands of children. */
 bool
-uco__deadlock_closes_cycle(struct uco__task *task, uco_future *fs[], size_t n)
+uco__deadlock_search(struct uco__task *task, uco_future *fs[], size_t n)
 {
     struct uco__runtime *runtime = uco__runtime_of(task->future.loop);
-    struct search search = {.serial = ++runtime->searches, .loop = &runtime->loop};
+    struct search search = {
+        .visited = runtime->searches + 1, .target = runtime->searches + 2, .loop = &runtime->loop};
     bool targets = false;
 
+    runtime->searches += 2;
     for (size_t i = 0; i < n; i++) {
         if (fs[i] == NULL || fs[i]->kind != UCO__FUTURE_TASK || fs[i]->loop != search.loop ||
             uco__future_is_resolved(fs[i]) || uco__task_of(fs[i])->phase == UCO__TASK_NEW)
             continue; /* one that has not begun waits for nobody */
-        uco__task_of(fs[i])->target = search.serial;
+        uco__task_of(fs[i])->search = search.target;
         targets = true;
     }
     if (!targets)

@@ -4,15 +4,24 @@
 
 /* Waits that can never end. */
 
+#include "task/task.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <uco/common.h>
-
-struct uco__task;
 
 /* Would the task wait in a circle if it waited for these? May say no where the answer would take
  * too long. */
-bool uco__deadlock_closes_cycle(struct uco__task *task, uco_future *fs[], size_t n);
+bool uco__deadlock_search(struct uco__task *task, uco_future *fs[], size_t n);
+
+/* The same for one. */
+static inline bool
+uco__deadlock_closes_cycle(struct uco__task *task, uco_future *f)
+{
+    /* One that has not begun waits for nobody. */
+    if (f->kind != UCO__FUTURE_TASK || uco__task_of(f)->phase == UCO__TASK_NEW)
+        return false;
+    return uco__deadlock_search(task, &f, 1);
+}
 
 /* The loop has nothing ready, and neither timer, fd nor job that could change that. If it is a
  * uco_run() in a process with no other thread, that is reported with who waits for what, and all

@@ -32,12 +32,12 @@ uco__future_resolve(struct uco_future *future, intptr_t result)
     struct uco__list *link;
 
     uco__mutex_lock(&future->mutex);
-    if (atomic_load_explicit(&future->resolved, memory_order_relaxed) != 0) {
+    if (atomic_load_explicit(&future->resolved, memory_order_relaxed)) {
         uco__mutex_unlock(&future->mutex);
         return false;
     }
     future->result = result;
-    atomic_store_explicit(&future->resolved, 1, memory_order_release);
+    atomic_store_explicit(&future->resolved, true, memory_order_release);
     while ((link = uco__list_pop_front(&future->waiters)) != NULL) {
         struct uco__waiter *waiter = UCO__CONTAINER(link, struct uco__waiter, link);
 
@@ -53,7 +53,7 @@ uco__future_add_waiter(struct uco_future *future, struct uco__waiter *waiter)
     bool pending;
 
     uco__mutex_lock(&future->mutex);
-    pending = atomic_load_explicit(&future->resolved, memory_order_relaxed) == 0;
+    pending = !atomic_load_explicit(&future->resolved, memory_order_relaxed);
     if (pending)
         uco__list_push_back(&future->waiters, &waiter->link);
     else

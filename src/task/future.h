@@ -16,13 +16,13 @@ enum uco__future_kind { UCO__FUTURE_PLAIN, UCO__FUTURE_TASK, UCO__FUTURE_JOB };
 
 struct uco_future {
     atomic_uint references;
-    atomic_uint resolved;     /* 0, then 1 for ever; set with `result` under the mutex */
-    atomic_uint read;         /* somebody has seen the result */
     struct uco__mutex mutex;  /* of `waiters`, and of the step to resolved */
+    atomic_bool resolved;     /* false, then true for ever; set with `result` under the mutex */
+    atomic_bool read;         /* somebody has seen the result */
+    unsigned char kind;       /* enum uco__future_kind */
     intptr_t result;          /* valid once resolved */
     struct uco__list waiters; /* struct uco__waiter; in the order in which they came */
     struct uco_loop *loop;    /* it was made in, held; NULL: made outside of any */
-    enum uco__future_kind kind;
 };
 
 /* One who waits; stays where it is until it was notified or removed. */
@@ -39,7 +39,7 @@ struct uco__waiter {
 static inline void
 uco__future_init(struct uco_future *future, enum uco__future_kind kind, struct uco_loop *loop)
 {
-    *future = (struct uco_future){.loop = loop, .kind = kind};
+    *future = (struct uco_future){.loop = loop, .kind = (unsigned char) kind};
     atomic_init(&future->references, 1);
     uco__list_init(&future->waiters);
 }
@@ -61,7 +61,7 @@ static inline bool
 uco__future_is_resolved(const struct uco_future *future)
 {
     /* Acquire pairs with the release in uco__future_resolve(): the result is there. */
-    return atomic_load_explicit(&future->resolved, memory_order_acquire) != 0;
+    return atomic_load_explicit(&future->resolved, memory_order_acquire);
 }
 
 /* The result of a resolved future, seen by a user. */
@@ -69,7 +69,7 @@ static inline intptr_t
 uco__future_read(struct uco_future *future)
 {
     /* Relaxed: only asked when the last reference is dropped, which is ordered after all uses. */
-    atomic_store_explicit(&future->read, 1, memory_order_relaxed);
+    atomic_store_explicit(&future->read, true, memory_order_relaxed);
     return future->result;
 }
 

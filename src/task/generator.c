@@ -62,7 +62,7 @@ struct uco_generator {
 static void
 generator_release(struct uco_generator *g)
 {
-    uco__list_remove(&g->ending.link);
+    uco__ending_remove(&g->ending);
     uco__list_remove(&g->left);
     if (g->ended && g->answer < 0 && g->answer != -ECANCELED && !g->told)
         uco__report(g->loop, NULL,
@@ -245,7 +245,7 @@ uco_generator_new_at(const char *file, int line, uco_fn *fn, void *arg)
     g->creator = creator;
     g->loop = creator->future.loop;
     g->ending.run = generator_left;
-    uco__list_push_back(&creator->endings, &g->ending.link);
+    uco__task_add_ending(creator, &g->ending);
     uco__list_init(&g->left);
     g->fn = fn;
     g->arg = arg;

@@ -23,6 +23,8 @@
 
 #include <stdio.h>
 
+#define FAILED_NAME_MAX 32
+
 struct uco_group {
     struct uco__task *owner; /* NULL: it has returned */
     struct uco_loop *loop;
@@ -31,7 +33,7 @@ struct uco_group {
     struct uco__wait *wait; /* of the owner, for the last member to end */
     struct uco__timer reminder;
     intptr_t error;                     /* of the member that failed first; 0: none */
-    char failed[UCO__TASK_NAME_INLINE]; /* that member's name, maybe cut */
+    char failed[FAILED_NAME_MAX]; /* that member's name, maybe cut */
     bool closed;
     const char *file;
     int line;
@@ -102,7 +104,7 @@ uco__group_member_ended(struct uco__task *task)
     if (result < 0 && result != -ECANCELED) {
         group_note(group, uco__task_name(task), result);
         /* One that got no stack could not be created, really. */
-        if (task->fiber.stack != NULL)
+        if (task->fiber.began)
             group_close(group);
         if (group->owner == NULL)
             group_report_error(group); /* nobody is left to wait */
@@ -210,7 +212,7 @@ uco_group_new_at(const char *file, int line)
     group->owner = owner;
     group->loop = owner->future.loop;
     group->ending.run = group_left;
-    uco__list_push_back(&owner->endings, &group->ending.link);
+    uco__task_add_ending(owner, &group->ending);
     uco__list_init(&group->members);
     uco__timer_init(&group->reminder, group_remind);
     group->reminder.background = true;
@@ -354,6 +356,6 @@ uco_group_free(uco_group *g)
     group_close(g);
     group_complete(g);
     group_report_error(g);
-    uco__list_remove(&g->ending.link);
+    uco__ending_remove(&g->ending);
     uco__free(g);
 }

@@ -131,6 +131,7 @@ runtime_has_spare(const struct uco_loop *loop)
 }
 
 static const struct uco__loop_operations runtime_operations = {
+    .fiber = &uco__task_operations,
     .signalled = runtime_signalled,
     .stuck = uco__deadlock_stuck,
     .orphaned = runtime_orphaned,

@@ -20,9 +20,14 @@
 #include "task/local.h"
 #include "task/runtime.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#define TASK_NAME_MAX 32
 #define IDS_AT_ONCE 64 /* that a loop takes for its tasks */
+
+_Atomic(uco__task_locks_left *) uco__task_lost_locks;
 
 static atomic_uint_fast64_t task_ids;
 
@@ -31,8 +36,9 @@ static atomic_uint_fast64_t task_ids;
 void
 uco__task_check_children(struct uco__task *task)
 {
-    if (task->child_wait != NULL && uco__list_empty(&task->children))
-        uco__wake(task->child_wait, 0);
+    if (task->phase == UCO__TASK_RETURNED && task->fiber.wait != NULL &&
+        uco__list_empty(&task->children))
+        uco__wake(task->fiber.wait, 0);
 }
 
 /* Publishes the result. The task may be gone when this returns. */
@@ -98,8 +104,8 @@ reminder_fire(struct uco__timer *timer)
 {
     struct uco__task *task = UCO__CONTAINER(timer, struct reminder, timer)->task;
 
-    if (task->child_wait != NULL)
-        uco__wake(task->child_wait, UCO__REMINDED);
+    if (task->fiber.wait != NULL)
+        uco__wake(task->fiber.wait, UCO__REMINDED);
 }
 
 /* Rule 5 of the API: the tasks that a coroutine created end before it does. Nothing interrupts
@@ -122,11 +128,9 @@ task_end_children(struct uco__task *task)
             uco__timer_start(loop, &reminder.timer,
                              uco__clock_after(uco__loop_now(loop), UCO__TASK_REMIND));
         uco__wait_init(&wait, "its children", NULL);
-        task->child_wait = &wait;
         if (uco__park(&wait) == UCO__REMINDED)
             uco__task_remind_all(&task->children);
     }
-    task->child_wait = NULL;
     uco__timer_stop(loop, &reminder.timer);
 }
 
@@ -134,14 +138,16 @@ task_end_children(struct uco__task *task)
 static void
 task_body_ended(struct uco__task *task)
 {
-    struct uco__list *link;
+    struct uco__ending *ending;
 
-    task->holds = 0;
+    task->holding = false;
     if (UCO__UNLIKELY(task->scope != &task->root))
         uco__scope_close_all(task);
-    while ((link = uco__list_pop_front(&task->endings)) != NULL) {
-        struct uco__ending *ending = UCO__CONTAINER(link, struct uco__ending, link);
-
+    /* Relaxed: this thread has set it, if it got a lock for the task. */
+    if (UCO__UNLIKELY(task->locks > 0))
+        atomic_load_explicit(&uco__task_lost_locks, memory_order_relaxed)(task);
+    while ((ending = task->endings) != NULL) {
+        uco__ending_remove(ending);
         ending->run(ending, task);
     }
     if (!uco__list_empty(&task->children))
@@ -168,7 +174,9 @@ task_body(struct uco__fiber *fiber)
     intptr_t result;
 
     task->phase = UCO__TASK_RUNNING;
-    task->holds = task->id;
+    task->fiber.began = true;
+    task->http_error = NULL;
+    task->holding = true;
     result = task->fn(task->arg);
     if (UCO__UNLIKELY(uco__loop_stale(loop)))
         uco__panic(
@@ -198,7 +206,7 @@ task_fiber_name(const struct uco__fiber *fiber)
     return uco__task_name(uco__task_of_fiber(fiber));
 }
 
-static const struct uco__fiber_operations task_operations = {
+const struct uco__fiber_operations uco__task_operations = {
     .body = task_body,
     .no_stack = task_no_stack,
     .task = task_handle,
@@ -221,7 +229,7 @@ task_cancel_run(struct uco__ready *node)
 {
     struct uco__task *task = UCO__CONTAINER(node, struct uco__task, cancellation);
 
-    atomic_store(&task->cancelling, 0);
+    atomic_store(&task->cancelling, false);
     if (task->phase != UCO__TASK_ENDED)
         uco__task_cancel(&task->future);
     uco_unref(&task->future);
@@ -230,14 +238,11 @@ task_cancel_run(struct uco__ready *node)
 static bool
 task_set_name(struct uco__task *task, const char *name)
 {
-    char *copy = task->short_name;
+    char *copy;
 
     if (name == NULL)
         return true; /* most are never asked for it */
-    if (strlen(name) < sizeof task->short_name)
-        strcpy(copy, name);
-    else
-        copy = uco__string_copy(name);
+    copy = uco__string_copy(name);
     atomic_init(&task->name, copy);
     return copy != NULL;
 }
@@ -299,13 +304,18 @@ uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn
     task->fn = fn;
     task->arg = arg;
     task->discard = options != NULL ? options->discard : NULL;
-    task->stack_size = stack_size;
+    task->file = NULL;
+    task->line = 0;
+    task->stack_pages = uco__stack_pages(stack_size);
+    task->phase = UCO__TASK_NEW;
+    atomic_init(&task->cancelling, false);
     task->fiber.ready.run = task_adopt_run;
     task->fiber.state = UCO__FIBER_NEW;
+    task->fiber.began = false;
     task->cancellation.run = task_cancel_run;
     uco__list_init(&task->sibling);
     uco__list_init(&task->children);
-    uco__list_init(&task->endings);
+    task->endings = NULL;
     uco__scope_init_root(&task->root, task);
     task->scope = &task->root;
     return task;
@@ -319,9 +329,9 @@ task_join_tree(struct uco__task *task, struct uco__task *parent)
     struct uco__fiber *current;
     struct uco__stack_pool *pool = runtime->loop.stack_pool;
 
-    if (task->stack_size != 0)
-        pool = uco__stack_pool_get(&runtime->loop.stacks, task->stack_size);
-    uco__fiber_init(&task->fiber, &runtime->loop, &task_operations, pool);
+    if (UCO__UNLIKELY(task->stack_pages != 0))
+        pool = uco__stack_pool_get(&runtime->loop.stacks, uco__stack_pages_size(task->stack_pages));
+    uco__fiber_init(&task->fiber, pool);
     task->fiber.attention = task->root.effective; /* cancelled on its way here */
     uco_ref(&task->future);
     task->parent = parent;
@@ -416,9 +426,10 @@ task_free_now(struct uco__task *task)
     struct uco_loop *loop = task->future.loop;
     char *name = atomic_load_explicit(&task->name, memory_order_relaxed);
 
-    if (name != task->short_name)
+    if (UCO__UNLIKELY(name != NULL))
         uco__free(name);
-    uco__free(task->http_error);
+    if (UCO__UNLIKELY(task->fiber.began && task->http_error != NULL))
+        uco__free(task->http_error);
     uco__task_blocks_give(loop, task, uco__loop_is_here(loop));
 }
 
@@ -453,12 +464,12 @@ uco__task_free(struct uco_future *future)
     int posted = -ESHUTDOWN;
 
     if (!uco__future_is_resolved(future) || future->result >= 0 || future->result == -ECANCELED ||
-        atomic_load_explicit(&future->read, memory_order_relaxed) != 0) {
+        atomic_load_explicit(&future->read, memory_order_relaxed)) {
         task_free_now(task);
         return;
     }
     atomic_store(&future->references, 1);
-    atomic_store(&future->read, 1);
+    atomic_store(&future->read, true);
     if (atomic_load(&loop->runner) != uco__thread_self() && !uco__loop_stale(loop)) {
         task->fiber.ready.run = task_report_run;
         posted = uco__loop_push(loop, &task->fiber.ready);
@@ -491,11 +502,11 @@ uco__task_cancel(struct uco_future *future)
         uco__scope_cancel_now(&task->root, UCO__SCOPE_CANCELLED);
         return 0;
     }
-    if (atomic_exchange(&task->cancelling, 1) != 0)
+    if (atomic_exchange(&task->cancelling, true))
         return 0;
     uco_ref(future);
     if (uco__inbox_push(&loop->inbox, &task->cancellation) < 0) {
-        atomic_store(&task->cancelling, 0);
+        atomic_store(&task->cancelling, false);
         uco_unref(future);
         return -EALREADY; /* the loop has closed: no task of it is left */
     }
@@ -538,37 +549,24 @@ uco_current_task(void)
     return task != NULL ? &task->future : NULL;
 }
 
-/* "Task-<id>", made when it is first asked for. By hand: it needs no memory, whatever happens. */
-static void
-task_default_name(struct uco__task *task)
-{
-    static const char prefix[] = "Task-";
-    char digits[20];
-    size_t count = 0;
-    char *end = task->short_name;
-
-    for (uint64_t rest = task->id; rest != 0; rest /= 10)
-        digits[count++] = (char) ('0' + rest % 10);
-    end = mempcpy(end, prefix, sizeof prefix - 1);
-    while (count > 0)
-        *end++ = digits[--count];
-    *end = '\0';
-    /* Release pairs with the acquire in uco__task_name(). */
-    atomic_store_explicit(&task->name, task->short_name, memory_order_release);
-}
-
+/* "Task-<id>", made when it is first asked for; without memory it is only called what it is. */
 const char *
 uco__task_name(struct uco__task *task)
 {
-    const char *name = atomic_load_explicit(&task->name, memory_order_acquire);
+    char *name = atomic_load_explicit(&task->name, memory_order_acquire);
+    char *made;
 
     if (name != NULL)
         return name;
-    uco__mutex_lock(&task->future.mutex);
-    if (atomic_load_explicit(&task->name, memory_order_relaxed) == NULL)
-        task_default_name(task);
-    uco__mutex_unlock(&task->future.mutex);
-    return task->short_name;
+    made = uco__allocate(TASK_NAME_MAX);
+    if (made == NULL)
+        return "Task";
+    snprintf(made, TASK_NAME_MAX, "Task-%" PRIu64, task->id);
+    /* Release pairs with the acquire above, maybe another thread's. */
+    if (atomic_compare_exchange_strong(&task->name, &name, made))
+        return made;
+    uco__free(made);
+    return name;
 }
 
 const char *

@@ -11,7 +11,6 @@
 #include "task/future.h"
 #include "task/scope.h"
 
-#define UCO__TASK_NAME_INLINE 32
 #define UCO__TASK_ALIGNMENT UCO__CACHE_LINE /* a yield needs one of the task */
 /* A task that ignores so many cancellations in a row is reported. */
 #define UCO__TASK_IGNORED_MAX 1000
@@ -28,62 +27,62 @@ enum uco__task_phase {
 };
 
 struct uco_group;
+struct uco_lock;
 struct uco__locals;
 struct uco__task;
 
+typedef void uco__task_locks_left(struct uco__task *task);
+
 /* Who wants to know that a task's body has returned. Called once, before the task waits for its
- * children. */
+ * children; the youngest first. */
 struct uco__ending {
-    struct uco__list link; /* in the task's endings */
+    struct uco__ending *next;
+    struct uco__ending **place; /* the pointer to this; NULL: nobody's */
     void (*run)(struct uco__ending *ending, struct uco__task *task);
 };
 
-/* The locks that a task holds. */
-struct uco__lock_owner {
-    struct uco__ending ending; /* its `run` is NULL before the first lock */
-    size_t held;
-    struct uco_lock *contended; /* of them, those that others wait for */
-};
-
 struct uco__task {
-    /* Each set for a new task. */
     struct uco_future future; /* first: a task is a future */
-    _Alignas(UCO__TASK_ALIGNMENT) struct uco__fiber fiber;
     uco_fn *fn;
     void *arg;
+    _Alignas(UCO__TASK_ALIGNMENT) struct uco__fiber fiber;
     struct uco__list sibling;  /* in the parent's children, or the loop's roots */
     struct uco__list children; /* that have not ended */
-    struct uco__list endings;  /* struct uco__ending */
+    struct uco__ending *endings;
     struct uco__scope root;
     struct uco__scope *scope; /* the innermost open one */
-    uint64_t id;
-
-    /* Zeroed for a new task, from here ... */
-    struct uco__task *parent; /* NULL: the loop's */
-    void (*discard)(void *arg);
-    struct uco__wait *child_wait; /* while it waits for its children */
-    struct uco__locals *locals;   /* NULL: none */
-    struct uco_group *group;      /* that it is a member of */
-    struct uco__lock_owner locks; /* sync/'s */
-    void *http_error; /* http/'s note on this task's last request, a uco__allocate()d block */
+    union {
+        void (*discard)(void *arg); /* until the body begins */
+        void *http_error;           /* since then: http/'s note on this task's last request, a
+                             uco__allocate()d block */
+    };
     const char *file; /* where it was created; may be NULL */
     int line;
-    uint32_t calls_cut;     /* short by a cancellation, so far */
-    atomic_uint cancelling; /* `cancellation` is on its way */
-    enum uco__task_phase phase;
-    size_t stack_size;    /* rounded; 0 = the loop's */
-    _Atomic(char *) name; /* short_name, or allocated; NULL: made when it is asked for */
+    uint32_t stack_pages; /* 0: the loop's */
 
-    /* ... to here. The rest is set when it is used, or kept from the block's last task. */
-    struct uco__list member;        /* in the group's members */
+    /* Zeroed for a new task, from here ... */
+    struct uco__task *parent;   /* NULL: the loop's */
+    struct uco__locals *locals; /* NULL: none */
+    struct uco_group *group;    /* that it is a member of */
+    _Atomic(char *) name;       /* allocated; NULL: made when it is asked for */
+    struct uco_lock *contended; /* of the locks that it holds, those that others wait for; sync/'s,
+                                     as is the next */
+    uint32_t locks;             /* how many it holds */
+    uint32_t calls_cut;         /* short by a cancellation, so far */
     struct uco__ready cancellation; /* from another thread */
-    uint64_t search;                /* the last search for a cycle of waits that came by */
-    uint64_t target;                /* the last one that it was a target of */
-    struct uco__task *search_next;
-    struct uco__task *next_free; /* of a free block */
-    uint64_t holds; /* the task's id while its body runs, and so may hold locks; else 0 */
-    bool foreign;   /* the block is another thread's to use again */
-    char short_name[UCO__TASK_NAME_INLINE];
+    /* ... to here. */
+
+    struct uco__list member; /* in the group's members */
+    union {
+        struct uco__task *search_next; /* of a search for a cycle of waits */
+        struct uco__task *next_free;   /* of a free block */
+    };
+    uint64_t search; /* the last one that came by; kept from the block's last task */
+    uint64_t id;
+    bool holding;           /* its body runs, and so may hold locks; false in a free block */
+    bool foreign;           /* the block is another thread's to use again */
+    unsigned char phase;    /* enum uco__task_phase */
+    atomic_bool cancelling; /* `cancellation` is on its way */
 };
 
 /* Results of uco__task_park() beside what the wait was woken with. */
@@ -111,6 +110,32 @@ void uco__task_deliver(struct uco__task *task);
  * -ECANCELED. */
 UCO__EXPORT intptr_t uco__task_park(struct uco__task *task, struct uco__wait *wait);
 
+/* sync/'s, set with the first lock that a task gets: a task's body has returned and it holds locks.
+ */
+extern _Atomic(uco__task_locks_left *) uco__task_lost_locks;
+
+static inline void
+uco__task_add_ending(struct uco__task *task, struct uco__ending *ending)
+{
+    ending->next = task->endings;
+    ending->place = &task->endings;
+    if (ending->next != NULL)
+        ending->next->place = &ending->next;
+    task->endings = ending;
+}
+
+/* Fine for one that has run, or is nobody's. */
+static inline void
+uco__ending_remove(struct uco__ending *ending)
+{
+    if (ending->place == NULL)
+        return;
+    *ending->place = ending->next;
+    if (ending->next != NULL)
+        ending->next->place = ending->place;
+    ending->place = NULL;
+}
+
 /* Its children have ended, or left it: wakes it if it waits for that. */
 void uco__task_check_children(struct uco__task *task);
 /* Any thread. 0. */
@@ -129,6 +154,8 @@ struct uco__task *uco__task_new(struct uco_loop *loop, const uco_task_options *o
 void uco__task_adopt(struct uco__task *task, struct uco__task *parent);
 /* Loop's thread: the same, at once if the options say so and it can be. */
 void uco__task_begin(struct uco__task *task, struct uco__task *parent, bool eager);
+extern const struct uco__fiber_operations uco__task_operations;
+
 /* What is wrong with a new task's options or body: 0, or -EINVAL with the message given. */
 int uco__task_check_new(const uco_task_options *options, uco_fn *fn, const char *who);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Waiting for futures: for one, and for many.
+ * Waiting for futures: for many, or with a timeout. (await and join have a way of their own.)
  *
  * 1. Each wait holds a reference to what it waits for.
  * 2. News of a future that is resolved on the waiting loop's thread arrives at once; from other
@@ -9,11 +9,9 @@
  *    may go: an interruption then comes too late.
  * 3. A completing call that is interrupted cancels what it waits for and goes on waiting,
  *    uninterruptibly.
- *
- * await has a version of its own, since it is what programs do most: one node in the frame, no
- * counting.
  */
 
+#include "task/wait.h"
 #include "base/system.h"
 #include "core/report.h"
 #include "task/deadlock.h"
@@ -26,95 +24,6 @@
 #include <uco/wait.h>
 
 #define NODES_INLINE 8 /* so many futures are waited for without an allocation */
-
-/* --- one --- */
-
-struct single {
-    struct uco__waiter waiter;
-    struct uco__ready ready;
-    struct uco__wait wait;
-    struct uco_loop *loop;
-    uco_future *future;
-};
-
-static void
-single_arrive(struct uco__ready *node)
-{
-    uco__wake(&UCO__CONTAINER(node, struct single, ready)->wait, 0);
-}
-
-static void
-single_notify(struct uco__waiter *waiter, struct uco_future *future)
-{
-    struct single *single = UCO__CONTAINER(waiter, struct single, waiter);
-
-    (void) future;
-    if (uco__loop_is_here(single->loop))
-        uco__wake(&single->wait, 0);
-    else
-        /* not refused: a loop with a task is open */
-        uco__loop_push(single->loop, &single->ready);
-}
-
-static enum uco__abort
-single_abort(struct uco__wait *wait)
-{
-    struct single *single = UCO__CONTAINER(wait, struct single, wait);
-
-    return uco__future_remove_waiter(single->future, &single->waiter) ? UCO__UNLINKED
-                                                                      : UCO__TOO_LATE;
-}
-
-static intptr_t
-await_pending(struct uco__task *task, uco_future *f)
-{
-    struct single single = {
-        .waiter = {.notify = single_notify, .task = &task->future},
-        .ready.run = single_arrive,
-        .loop = task->future.loop,
-        .future = f,
-    };
-    intptr_t r = 0;
-
-    uco__wait_init(&single.wait, "a future", single_abort);
-    if (uco__future_add_waiter(f, &single.waiter))
-        r = uco__task_park(task, &single.wait);
-    return r == UCO__INTERRUPTED ? -ECANCELED : uco__future_read(f);
-}
-
-static intptr_t
-await(struct uco__task *task, uco_future *f)
-{
-    int r = uco__checkpoint();
-
-    if (r < 0)
-        return r;
-    if (f == NULL)
-        return -ENOMEM;
-    if (uco__future_is_resolved(f))
-        return uco__future_read(f);
-    if (uco__deadlock_closes_cycle(task, &f, 1))
-        return -EDEADLK;
-    return await_pending(task, f);
-}
-
-intptr_t
-uco_await(uco_future *f)
-{
-    struct uco__task *task;
-    intptr_t result;
-    int error;
-
-    task = uco__task_current(&error);
-    if (task == NULL)
-        return uco__misuse(error, "uco_await: not in a coroutine");
-    /* From the start: already the checkpoint may let others run, who may drop theirs. */
-    if (f != NULL)
-        uco_ref(f);
-    result = await(task, f);
-    uco_unref(f);
-    return result;
-}
 
 /* --- many --- */
 
@@ -313,13 +222,14 @@ many_report(struct many *many)
 }
 
 /* Waits until all have ended. On the first error (where that is asked for), the timeout or the
- * caller's cancellation, they are cancelled. Whether the caller was cancelled. */
+ * caller's cancellation (`told`: it knows of that), they are cancelled. Whether the caller was
+ * cancelled. */
 static bool
-many_complete(struct many *many)
+many_complete(struct many *many, bool told)
 {
-    bool cancelled = uco__scope_cancelled(many->task);
+    bool cancelled = told || uco__scope_cancelled(many->task);
 
-    if (cancelled && many->pending > 0)
+    if (cancelled && !told && many->pending > 0)
         uco__scope_delivered(many->task);
     for (;;) {
         if (!many->stopping && (cancelled || many->timed_out || many_is_over(many)) &&
@@ -356,7 +266,7 @@ complete_one_by_one(struct uco__task *task, uco_future *fs[], size_t n)
             uco_cancel(fs[i]);
     for (size_t i = 0; i < n; i++) {
         many_begin(&many, task, &fs[i], 1, true);
-        many_complete(&many);
+        many_complete(&many, false);
         many_end(&many);
     }
 }
@@ -414,12 +324,12 @@ gather_complete(struct uco__task *task, uco_future *fs[], size_t n, intptr_t res
     struct many many;
     bool cancelled;
 
-    if (uco__deadlock_closes_cycle(task, fs, n))
+    if (uco__deadlock_search(task, fs, n))
         return -EDEADLK;
     if (many_begin(&many, task, fs, n, true) < 0)
         return gather_without_memory(task, fs, n, results);
     many.first_error = first_error;
-    cancelled = many_complete(&many);
+    cancelled = many_complete(&many, false);
     read_results(fs, n, results);
     many_end(&many);
     if (cancelled)
@@ -458,9 +368,8 @@ uco_gather_all(uco_future *fs[], size_t n, intptr_t results[])
     return gather(fs, n, results, false);
 }
 
-/* Waits for one future to its end; *expired: the timeout cancelled it. */
-static intptr_t
-complete(struct uco__task *task, uco_future *f, double timeout, bool *expired)
+intptr_t
+uco__wait_complete(struct uco__task *task, uco_future *f, double timeout, bool told, bool *expired)
 {
     struct many many;
     intptr_t result;
@@ -471,33 +380,10 @@ complete(struct uco__task *task, uco_future *f, double timeout, bool *expired)
     else if (timeout < UCO_FOREVER)
         uco__timer_start(many.loop, &many.timer,
                          uco__clock_after(uco__loop_now(many.loop), timeout));
-    many_complete(&many);
+    many_complete(&many, told);
     *expired = many.expired;
     result = uco__future_read(f);
     many_end(&many);
-    return result;
-}
-
-intptr_t
-uco_join(uco_future *f)
-{
-    struct uco__task *task;
-    intptr_t result;
-    bool expired;
-    int r = uco__checkpoint_completing(&task);
-
-    if (r < 0)
-        return r;
-    if (f == NULL)
-        return -ENOMEM;
-    if (!uco__future_is_resolved(f)) {
-        if (uco__deadlock_closes_cycle(task, &f, 1))
-            return -EDEADLK;
-        result = complete(task, f, UCO_FOREVER, &expired);
-    } else {
-        result = uco__future_read(f);
-    }
-    uco_unref(f);
     return result;
 }
 
@@ -507,9 +393,9 @@ wait_for(struct uco__task *task, uco_future *f, double timeout)
     intptr_t result;
     bool expired;
 
-    if (uco__deadlock_closes_cycle(task, &f, 1))
+    if (uco__deadlock_closes_cycle(task, f))
         return -EDEADLK;
-    result = complete(task, f, timeout, &expired);
+    result = uco__wait_complete(task, f, timeout, false, &expired);
     return expired && result == -ECANCELED ? -ETIMEDOUT : result;
 }
 

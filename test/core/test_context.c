@@ -117,7 +117,7 @@ START_TEST(a_fresh_context_is_entered_and_left_many_times)
 
     home_init(_i);
     side = side_new(body_count);
-    ck_assert_ptr_null(side->context.pc);
+    ck_assert(!uco__context_entered(&side->context));
     for (long i = 1; i <= rounds; i++) {
         side_switch(&home, side, false);
         if (side->count != i)

@@ -287,7 +287,7 @@ guard_faults(struct uco__stack_pool *pool, enum uco__stack_guard guard)
     for (int i = 0; i < 6; i++) {
         struct uco__stack *stack = take(pool);
 
-        ck_assert_int_eq(stack->guard, guard);
+        ck_assert_int_eq(uco__stack_guard(stack), guard);
         ck_assert_int_eq(write_in_child(uco__stack_base(stack) - 1), SIGSEGV);
         ck_assert_int_eq(write_in_child(uco__stack_base(stack) - page()), SIGSEGV);
         ck_assert_int_eq(write_in_child(uco__stack_base(stack)), 0);
@@ -302,8 +302,8 @@ START_TEST(writing_below_a_stack_dies_by_sigsegv)
     struct uco__stack_pool *pool = pool_of(&stacks, SIZE);
     struct uco__stack *stack = take(pool);
 
-    ck_assert_int_ne(stack->guard, UCO__GUARD_NONE);
-    guard_faults(pool, stack->guard);
+    ck_assert_int_ne(uco__stack_guard(stack), UCO__GUARD_NONE);
+    guard_faults(pool, uco__stack_guard(stack));
     uco__stacks_done(&stacks);
 }
 END_TEST
@@ -329,7 +329,7 @@ START_TEST(without_any_guard_an_overflow_is_seen_afterwards)
     ck_assert_int_eq(uco_test_fail("mprotect", 1, true, ENOMEM), 0);
     for (size_t place = 0; place < 64; place += 8) {
         stack = take(pool);
-        ck_assert_int_eq(stack->guard, UCO__GUARD_NONE);
+        ck_assert_int_eq(uco__stack_guard(stack), UCO__GUARD_NONE);
         uco__stack_base(stack)[uco__stack_size(stack) - 1] = 1;
         uco__stack_base(stack)[64] = 1;
         ck_assert(!uco__stack_overflowed(stack));
@@ -338,7 +338,7 @@ START_TEST(without_any_guard_an_overflow_is_seen_afterwards)
     }
     ck_assert_uint_eq(stacks.unguarded, 8);
     uco_test_fail_off();
-    ck_assert_int_ne(take(pool)->guard, UCO__GUARD_NONE);
+    ck_assert_int_ne(uco__stack_guard(take(pool)), UCO__GUARD_NONE);
     ck_assert_uint_eq(stacks.unguarded, 8);
     uco__stacks_done(&stacks);
 }
@@ -383,10 +383,10 @@ START_TEST(guards_by_mprotect_leave_half_of_all_mappings)
     for (int round = 0; round < 2; round++) {
         pool = pool_of(&stacks, UCO__STACK_SIZE_MIN);
         for (long i = 0; i < most; i++) {
-            if (take(pool)->guard != UCO__GUARD_PROTECTED)
+            if (uco__stack_guard(take(pool)) != UCO__GUARD_PROTECTED)
                 ck_abort_msg("stack %ld of %ld has no guard", i, most);
         }
-        ck_assert_int_eq(take(pool)->guard, UCO__GUARD_NONE);
+        ck_assert_int_eq(uco__stack_guard(take(pool)), UCO__GUARD_NONE);
         ck_assert_int_le(count_maps(), map_count_max() / 2 + 1000);
         uco__stacks_done(&stacks);
     }
@@ -465,7 +465,7 @@ START_TEST(a_slab_without_its_advice_is_a_slab)
 
     ck_assert_int_eq(uco_test_fail("madvise", 1, false, EINVAL), 0);
     stack = take(pool);
-    ck_assert_int_ne(stack->guard, UCO__GUARD_NONE);
+    ck_assert_int_ne(uco__stack_guard(stack), UCO__GUARD_NONE);
     uco__stack_give_back(stack);
     uco__stacks_done(&stacks);
 }

@@ -379,7 +379,7 @@ END_TEST
 static intptr_t
 no_stack_main(void *arg)
 {
-    uco_task_options options = {.stack_size = 128 * 1024, .discard = discard_count};
+    uco_task_options options = {.stack_size = 192 * 1024, .discard = discard_count};
     uco_group *g = make_group();
     int discarded = 0;
 
@@ -405,7 +405,7 @@ END_TEST
 static intptr_t
 no_stack_beside_main(void *arg)
 {
-    uco_task_options options = {.stack_size = 128 * 1024, .discard = discard_count};
+    uco_task_options options = {.stack_size = 192 * 1024, .discard = discard_count};
     uco_group *g = make_group();
     uco_task *other = uco_ref(add(g, body_sleep_1s, NUMBER(3)));
     int discarded = 0;
