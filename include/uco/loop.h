@@ -31,7 +31,7 @@ typedef struct uco_loop_options {
     uint64_t seed;     /* 0 = FIFO; else the tasks that are ready in the same turn run in a
                           seeded random order, each once; callbacks and posts keep their
                           places. UCO_SEED=n in the environment sets it where it is 0 */
-    size_t stack_size; /* bytes, for tasks that do not say; 0 = 128 KiB. Rounded up to pages;
+    size_t stack_size; /* bytes, for tasks that do not say; 0 = 120 KiB. Rounded up to pages;
                           16 KiB to 1 GiB */
     enum uco_backend backend;
     double spin;          /* seconds to poll before blocking; 0 = block at once */

@@ -57,7 +57,7 @@ struct uco__range {
 /* madvise() of many ranges in one call, where the kernel can (Linux 6.15): how many of them were
  * done, UCO__RANGES_MAX at most; those that follow must be advised one by one. */
 unsigned uco__advise_ranges(const struct uco__range ranges[], unsigned count, int advice);
-#define UCO__RANGES_MAX 64
+#define UCO__RANGES_MAX 80
 
 /* A call that gives EAGAIN instead of waiting, whatever the fd's flags are, and never raises
  * SIGPIPE. -EOPNOTSUPP: the kernel cannot promise that for this fd; ask poll first, then

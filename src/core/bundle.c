@@ -81,9 +81,10 @@ poster_unref(struct poster *poster, unsigned count)
 static void
 poster_fetch(struct poster *poster, struct bundle *leave)
 {
-    /* Acquire pairs with the release in poster_return(). */
+    /* Acquire pairs with the release in poster_return(); release, at the thread's end, with the
+     * acquire there: who frees a bundle then does so after the thread's last look into it. */
     struct bundle *bundle =
-        atomic_exchange_explicit(&poster->returned, leave, memory_order_acquire);
+        atomic_exchange_explicit(&poster->returned, leave, memory_order_acq_rel);
     unsigned count = 0;
 
     atomic_store_explicit(&poster->kept, 0, memory_order_relaxed);
@@ -151,7 +152,7 @@ poster_new(void)
 static void
 poster_return(struct poster *poster, struct bundle *bundle)
 {
-    struct bundle *last = atomic_load_explicit(&poster->returned, memory_order_relaxed);
+    struct bundle *last = atomic_load_explicit(&poster->returned, memory_order_acquire);
     unsigned kept = atomic_load_explicit(&poster->kept, memory_order_relaxed);
     bool spare = kept >= KEPT_MAX &&
                  (atomic_load_explicit(&bundle->state, memory_order_acquire) & LEFT) != 0;
@@ -167,7 +168,7 @@ poster_return(struct poster *poster, struct bundle *bundle)
         bundle->ready.next = (struct uco__ready *) (void *) last;
         /* Release pairs with the acquire in poster_fetch(). The poster may be gone after it. */
     } while (!atomic_compare_exchange_weak_explicit(&poster->returned, &last, bundle,
-                                                    memory_order_release, memory_order_relaxed));
+                                                    memory_order_release, memory_order_acquire));
 }
 
 /* --- bundles --- */

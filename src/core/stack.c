@@ -208,7 +208,7 @@ slab_free(struct uco__stack_slab *slab)
         struct uco__stack *stack = &slab->stacks[i];
 
         uco__list_remove(&stack->free);
-        pool->free -= uco__context_entered(&stack->context);
+        pool->free -= !slab->clean[i];
         pool->stacks->unguarded -= slab->guards[i] == UCO__GUARD_NONE;
         if (slab->guards[i] == UCO__GUARD_PROTECTED)
             atomic_fetch_sub(&stack_protected, 1);
@@ -241,8 +241,7 @@ slab_grow(struct uco__stack_pool *pool)
     if (slab != NULL)
         return slab;
     /* What is only kept ready, in whatever size, is better used than refused. */
-    for (struct uco__stack_pool *other = pool->stacks->pools; other != NULL; other = other->next)
-        other->peak = 0;
+    uco__stacks_age(pool->stacks);
     uco__stacks_trim(pool->stacks, UINT_MAX);
     return slab_new(pool, 1);
 }
@@ -296,6 +295,7 @@ uco__stack_take(struct uco__stack_pool *pool)
     stack = link != NULL ? UCO__CONTAINER(link, struct uco__stack, free) : stack_cut(pool);
     if (stack == NULL)
         return NULL;
+    stack->slab->clean[slab_index(stack)] = false;
     stack->slab->in_use++;
     if (++pool->in_use > pool->peak)
         pool->peak = pool->in_use;
@@ -371,14 +371,15 @@ uco__stacks_age(struct uco__stacks *stacks)
         pool->peak = pool->in_use;
 }
 
-static void
+/* How many it could. */
+static unsigned
 stacks_clean(struct uco__stack *stacks[], unsigned count)
 {
     struct uco__range ranges[UCO__SLAB_STACKS_MAX] = {{0}};
-    unsigned done;
+    unsigned done, cleaned = 0;
 
     if (count == 0)
-        return;
+        return 0;
     for (unsigned i = 0; i < count; i++)
         ranges[i] = (struct uco__range){uco__stack_base(stacks[i]), stacks[i]->slab->pool->size};
     done = uco__advise_ranges(ranges, count, MADV_DONTNEED);
@@ -393,8 +394,21 @@ stacks_clean(struct uco__stack *stacks[], unsigned count)
         uco__sanitizer_done(&stacks[i]->sanitizer);
         stack_begin(stacks[i]);
         uco__list_push_front(&pool->clean, &stacks[i]->free);
+        stacks[i]->slab->clean[slab_index(stacks[i])] = true;
         pool->free--;
+        cleaned++;
     }
+    return cleaned;
+}
+
+static unsigned
+slab_count_used(const struct uco__stack_slab *slab)
+{
+    unsigned used = 0;
+
+    for (unsigned i = 0; i < slab->cut; i++)
+        used += !slab->clean[i];
+    return used - slab->in_use;
 }
 
 /* Those that have not been used for longest: with their slabs, where they are the last. */
@@ -402,29 +416,32 @@ static unsigned
 pool_trim(struct uco__stack_pool *pool, unsigned most)
 {
     struct uco__stack *batch[UCO__SLAB_STACKS_MAX];
-    unsigned trimmed = 0, count = 0;
+    unsigned looked = 0, trimmed = 0, count = 0;
     uint64_t spare = pool_spare(pool);
 
-    while (trimmed < most && trimmed < spare) {
+    while (looked < most && looked < spare) {
         struct uco__stack *stack = UCO__CONTAINER(pool->used.prev, struct uco__stack, free);
+        struct uco__stack_slab *slab = stack->slab;
 
-        if (stack->slab->in_use == 0 && stack->slab->cut <= spare - trimmed) {
-            stacks_clean(batch, count); /* some may be of this slab */
+        if (slab->in_use == 0 && count > 0) {
+            trimmed += stacks_clean(batch, count); /* some may be of this slab */
             count = 0;
-            trimmed += stack->slab->cut;
-            slab_free(stack->slab);
+        }
+        if (slab->in_use == 0 && slab_count_used(slab) <= spare - looked) {
+            looked += slab_count_used(slab);
+            trimmed += slab_count_used(slab);
+            slab_free(slab);
             continue;
         }
         uco__list_remove(&stack->free);
         batch[count++] = stack;
-        trimmed++;
+        looked++;
         if (count == UCO__SLAB_STACKS_MAX) {
-            stacks_clean(batch, count);
+            trimmed += stacks_clean(batch, count);
             count = 0;
         }
     }
-    stacks_clean(batch, count);
-    return trimmed;
+    return trimmed + stacks_clean(batch, count);
 }
 
 bool
@@ -432,7 +449,8 @@ uco__stacks_trim(struct uco__stacks *stacks, unsigned most)
 {
     unsigned trimmed = 0;
 
-    for (struct uco__stack_pool *pool = stacks->pools; pool != NULL; pool = pool->next)
+    for (struct uco__stack_pool *pool = stacks->pools; pool != NULL && trimmed < most;
+         pool = pool->next)
         trimmed += pool_trim(pool, most - trimmed);
     return trimmed >= most;
 }

@@ -284,10 +284,13 @@ uco__task_blocks_give(struct uco_loop *loop, struct uco__task *task, bool here)
         return;
     }
     uco__mutex_lock(&blocks->mutex);
-    if (foreign)
+    if (foreign) {
         segment_give(segment_of(task), task);
-    else
+        if (!uco__list_empty(&blocks->foreign.empty))
+            atomic_store_explicit(&blocks->foreign_spare, true, memory_order_relaxed);
+    } else {
         blocks_stray(blocks, task);
+    }
     held = foreign || blocks->closed;
     blocks->given += !held;
     uco__mutex_unlock(&blocks->mutex);
@@ -316,10 +319,13 @@ heap_trim(struct uco__task_blocks *blocks, struct uco__task_heap *heap, unsigned
         struct uco__task_segment *segment =
             UCO__CONTAINER(heap->empty.prev, struct uco__task_segment, link);
 
-        if (!segment->idle ||
-            UCO__SYSTEM(madvise, madvise(segment, SEGMENT_BYTES, MADV_DONTNEED)) < 0)
+        if (!segment->idle)
             break;
-        uco__list_remove(&segment->link);
+        uco__list_remove(&segment->link); /* before its link is gone too */
+        if (UCO__SYSTEM(madvise, madvise(segment, SEGMENT_BYTES, MADV_DONTNEED)) < 0) {
+            uco__list_push_back(&heap->empty, &segment->link);
+            break;
+        }
         blocks->bare[blocks->bare_count++] = segment;
         trimmed++;
     }
@@ -346,6 +352,8 @@ uco__task_blocks_trim(struct uco__task_blocks *blocks, unsigned most)
         heap_age(&blocks->own);
         heap_age(&blocks->foreign);
     }
+    atomic_store_explicit(&blocks->foreign_spare, !uco__list_empty(&blocks->foreign.empty),
+                          memory_order_relaxed);
     uco__mutex_unlock(&blocks->mutex);
     return trimmed == most;
 }

@@ -34,6 +34,7 @@ struct uco__task_blocks {
     struct uco__task_heap own;           /* the loop's thread's */
     _Atomic(struct uco__task *) strayed; /* of those, given back by other threads */
     struct uco__task_heap foreign;       /* other threads'; with the mutex */
+    atomic_bool foreign_spare;           /* whether it has empty segments */
     struct uco__task_segment **bare; /* segments without memory; with the mutex, as what follows */
     size_t bare_count;
     size_t segments; /* all, and what `bare` has room for */
@@ -59,7 +60,10 @@ bool uco__task_blocks_trim(struct uco__task_blocks *blocks, unsigned most);
 static inline bool
 uco__task_blocks_have_spare(const struct uco__task_blocks *blocks)
 {
-    return !uco__list_empty(&blocks->own.empty);
+    /* Relaxed: what is missed now is seen when the loop next sleeps. */
+    return !uco__list_empty(&blocks->own.empty) ||
+           atomic_load_explicit(&blocks->strayed, memory_order_relaxed) != NULL ||
+           atomic_load_explicit(&blocks->foreign_spare, memory_order_relaxed);
 }
 
 void uco__task_blocks_done(struct uco__task_blocks *blocks);

@@ -37,10 +37,24 @@ under_sanitizer(void)
 #endif
 }
 
+/* An emulator computes some ten times slower, but what it runs has all of its memory, stacks and
+ * threads: only how often something is done is worth changing. */
+static bool
+is_slow(void)
+{
+    return under_sanitizer() || getenv("UCO_TEST_EMULATED") != NULL;
+}
+
+void
+test_skipped(const char *reason)
+{
+    fprintf(stderr, "skipped: %s\n", reason);
+}
+
 int
 scaled(int full)
 {
-    if (!under_sanitizer())
+    if (!is_slow())
         return full;
     return full > 20 ? full / 20 : 1;
 }
@@ -98,7 +112,7 @@ case_new(Suite *suite, const char *name)
     TCase *tcase = tcase_create(name);
 
     tcase_add_checked_fixture(tcase, ledger_begin, ledger_end);
-    tcase_set_timeout(tcase, under_sanitizer() ? 120 : 20);
+    tcase_set_timeout(tcase, is_slow() ? 120 : 20);
     suite_add_tcase(suite, tcase);
     return tcase;
 }

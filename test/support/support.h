@@ -17,11 +17,14 @@
 /** The number of elements of an array. */
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/** In sanitizer builds scale tests shrink: so many of `full` are left. */
+/** In sanitizer builds and under an emulator scale tests shrink: so many of `full` are left. */
 int scaled(int full);
 
 /** Whether this build runs under ThreadSanitizer, AddressSanitizer or valgrind. */
 bool under_sanitizer(void);
+
+/** Notes that the rest of a test makes no sense here, and why: CI counts the test as skipped. */
+void test_skipped(const char *reason);
 
 /** A case whose tests each end with as many open fds and threads as they began with. */
 TCase *case_new(Suite *suite, const char *name);

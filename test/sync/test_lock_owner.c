@@ -7,6 +7,8 @@
 
 #include "scene.h"
 
+#include "task/runtime.h"
+
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -333,6 +335,55 @@ START_TEST(a_lock_that_nobody_waits_for_is_not_touched_when_its_owner_ends)
 }
 END_TEST
 
+enum { MANY_OWNERS = 2000 };
+
+static uco_lock many[MANY_OWNERS];
+
+/* Whatever has become of its owner's memory. */
+static void
+assert_many_broken(void)
+{
+    for (int i = 0; i < MANY_OWNERS; i++)
+        assert_broken(&many[i]);
+}
+
+static intptr_t
+forgotten_main(void *arg)
+{
+    uco_loop *loop = uco_get_running_loop();
+    const struct uco__task_blocks *blocks = &uco__runtime_of(loop)->blocks;
+    uco_task *tasks[MANY_OWNERS];
+
+    (void) arg;
+    for (int i = 0; i < MANY_OWNERS; i++)
+        uco_unref(uco_create_task(waits_for, &many[i]));
+    settle();
+    assert_many_broken();
+    for (int i = 0; i < 50; i++) { /* periods, at the end of each memory may go */
+        loop->trim_at = 0;
+        ck_assert_int_eq(uco_sleep(0.0001), 0);
+    }
+    ck_assert_uint_ge(blocks->bare_count, blocks->segments - 1);
+    assert_many_broken();
+    for (int i = 0; i < MANY_OWNERS; i++) /* some get the memory that was an owner's */
+        tasks[i] = uco_create_task(body_sleep_1s, NULL);
+    settle();
+    assert_many_broken();
+    join_all(tasks, MANY_OWNERS);
+    return 0;
+}
+
+/* LK9 */
+START_TEST(who_comes_when_the_owners_memory_went_back_to_the_system_is_told)
+{
+    struct reports reports;
+    const uco_loop_options options = reporting(&reports);
+
+    ck_assert_int_eq(uco_run_with(&options, forgotten_main, NULL), 0);
+    ck_assert_uint_eq(reports.count, MANY_OWNERS);
+}
+END_TEST
+
 static intptr_t
 waits_on_the_heap(void *arg)
 {
@@ -504,6 +555,7 @@ main(void)
     tcase_add_test(tcase, all_locks_that_the_owner_held_are_broken_with_waiters_and_without);
     tcase_add_test(tcase, a_child_that_waits_for_its_parents_lock_is_told_when_the_parent_returns);
     tcase_add_test(tcase, who_comes_long_after_the_owners_end_is_told);
+    tcase_add_test(tcase, who_comes_when_the_owners_memory_went_back_to_the_system_is_told);
     tcase_add_test(tcase, a_lock_in_its_owners_frame_may_go_with_it);
     tcase_add_test(tcase, a_lock_that_nobody_waits_for_is_not_touched_when_its_owner_ends);
     tcase_add_test(tcase, who_is_told_may_free_the_lock);

@@ -1412,7 +1412,7 @@ counts_itself(void *arg)
     ck_assert_uint_ge(after.turns, before.turns);
     ck_assert_uint_eq(after.stacks_in_use, before.stacks_in_use + 1);
     ck_assert_uint_ge(after.stacks, after.stacks_in_use);
-    ck_assert_uint_ge(after.stack_bytes, after.stacks_in_use * 256 * 1024);
+    ck_assert_uint_ge(after.stack_bytes, after.stacks_in_use * 120 * 1024);
     ck_assert_int_eq(uco_join(task), 0);
     ck_assert_uint_eq(stats_of(loop).tasks, before.tasks);
     ck_assert_uint_eq(stats_of(loop).stacks_in_use, before.stacks_in_use);
