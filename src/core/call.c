@@ -153,7 +153,7 @@ uco_loop_stop(uco_loop *loop)
 {
     if (loop == NULL || uco__loop_stale(loop) || atomic_load(&loop->closed))
         return;
-    atomic_store(&loop->stopping, true);
+    atomic_exchange(&loop->stopping, true);
     uco__inbox_wake(&loop->inbox);
 }
 

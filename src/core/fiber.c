@@ -25,13 +25,18 @@ uco__fiber_entry(void)
 #elif defined(__aarch64__)
     __asm__ volatile(".cfi_undefined x30");
 #endif
-    uco__sanitizer_arrive(&uco__running->scheduler.current->stack->sanitizer);
+    /* Read once: a stack stays with its loop, but not with its thread, and the compiler may keep
+     * the address of a thread variable (for aarch64 it does), which after a switch may be that of
+     * another thread's. */
+    struct uco_loop *loop = uco__running;
+
+    uco__sanitizer_arrive(&loop->scheduler.current->stack->sanitizer);
     for (;;) {
-        struct uco__fiber *fiber = uco__running->scheduler.current;
+        struct uco__fiber *fiber = loop->scheduler.current;
         struct uco__stack *stack = fiber->stack;
 
-        *uco__running->errno_location = 0;
-        uco__running->operations->fiber->body(fiber);
-        uco__scheduler_end(uco__running, stack);
+        *loop->errno_location = 0;
+        loop->operations->fiber->body(fiber);
+        uco__scheduler_end(loop, stack);
     }
 }

@@ -76,6 +76,12 @@ uco__fiber_has_stack(const struct uco__fiber *fiber)
     return fiber->context.sp != UCO__CONTEXT_NONE;
 }
 
+static inline struct uco__fiber *
+uco__fiber_of(struct uco__ready *node)
+{
+    return UCO__CONTAINER(node, struct uco__fiber, ready);
+}
+
 /* What every stack runs: one body after the other. */
 void uco__fiber_entry(void);
 

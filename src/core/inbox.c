@@ -41,7 +41,7 @@ uco__inbox_init(struct uco__inbox *inbox)
 void
 uco__inbox_done(struct uco__inbox *inbox)
 {
-    atomic_store(&inbox->closed, true);
+    atomic_exchange(&inbox->closed, true);
     while (atomic_load(&inbox->ringing) != 0)
         sched_yield();
     uco__close(inbox->doorbell);
@@ -89,7 +89,10 @@ uco__inbox_push(struct uco__inbox *inbox, struct uco__ready *node)
 bool
 uco__inbox_sleep(struct uco__inbox *inbox)
 {
-    atomic_store(&inbox->asleep, true);
+    /* The look at the head must not come first. By the book a store would do; but qemu-user (7.2)
+     * lets a load overtake a store though both are sequentially consistent, and only stops at an
+     * exchange. */
+    atomic_exchange(&inbox->asleep, true);
     if (atomic_load(&inbox->head) == NULL)
         return true;
     atomic_store(&inbox->asleep, false);

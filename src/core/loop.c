@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/futex.h"
 #include "base/system.h"
+#include "core/leave.h"
 #include "core/report.h"
 #include "core/trim.h"
 
@@ -354,6 +355,8 @@ uco__loop_breathe(struct uco_loop *loop)
         else if (loop->span < SPAN_MAX)
             loop->span *= 2;
         loop_poll(loop, 0);
+    } else if (!uco__inbox_empty(&loop->inbox)) {
+        loop_take_posts(loop);
     }
     if (loop->timed)
         loop->step_began = uco__loop_step_clock(loop);
@@ -489,6 +492,7 @@ bool
 uco__loop_run(struct uco_loop *loop)
 {
     loop->until_done = false;
+    uco__scheduler_set_pace(loop);
     for (;;) {
         loop_take_posts(loop);
         if (atomic_load(&loop->stopping))

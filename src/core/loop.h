@@ -112,7 +112,8 @@ struct uco_loop {
 };
 
 /* The loop that this thread runs; also a parent's after fork(). */
-extern __thread struct uco_loop *uco__running __attribute__((tls_model("initial-exec")));
+UCO__EXPORT extern __thread struct uco_loop *uco__running
+    __attribute__((tls_model("initial-exec")));
 /* How often this process is the child of a fork(). */
 extern unsigned uco__forks;
 
@@ -140,6 +141,14 @@ void uco__loop_look_for_deadlocks(struct uco_loop *loop);
 /* Home, in the middle of a turn: looks at the clock, and at the kernel if that was not done for a
  * while. */
 void uco__loop_breathe(struct uco_loop *loop);
+
+/* What uco__loop_run() waits for has happened. */
+static inline void
+uco__loop_done_waiting(struct uco_loop *loop)
+{
+    loop->until_done = true;
+    uco__scheduler_set_pace(loop);
+}
 
 /* Whether this loop was made by a parent of this process. */
 static inline bool

@@ -16,10 +16,9 @@
 #include "core/scheduler.h"
 
 #include "base/random.h"
+#include "core/leave.h"
 #include "core/loop.h"
 #include "core/report.h"
-
-#define CROWD 30 /* switches in a turn from which on it pays to fetch ahead */
 
 void
 uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed)
@@ -27,12 +26,6 @@ uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed)
     *scheduler = (struct uco__scheduler){.random = seed};
     uco__ready_queue_init(&scheduler->ready);
     uco__ready_queue_init(&scheduler->batch);
-}
-
-static struct uco__fiber *
-fiber_of(struct uco__ready *node)
-{
-    return UCO__CONTAINER(node, struct uco__fiber, ready);
 }
 
 /* --- the seeded order --- */
@@ -79,9 +72,8 @@ order_sort(struct uco__ready *list)
     return result;
 }
 
-/* Shuffles the fibers of the batch among the places that fibers have; callbacks keep theirs. */
-static void
-batch_shuffle(struct uco__scheduler *scheduler)
+void
+uco__scheduler_shuffle(struct uco__scheduler *scheduler)
 {
     struct uco__ready_queue fibers, callbacks;
     struct uco__ready *node, *next, *shuffled;
@@ -111,14 +103,10 @@ batch_shuffle(struct uco__scheduler *scheduler)
 static inline void
 batch_renew(struct uco__scheduler *scheduler)
 {
-    uint64_t switches = uco__scheduler_switches(scheduler);
-
     uco__ready_queue_move(&scheduler->batch, &scheduler->ready);
-    scheduler->crowded = switches - scheduler->turn_began > CROWD;
-    scheduler->turn_began = switches;
     scheduler->turns++;
     if (UCO__UNLIKELY(scheduler->random != 0) && scheduler->batch.head != NULL)
-        batch_shuffle(scheduler);
+        uco__scheduler_shuffle(scheduler);
 }
 
 /* --- steps: how long a fiber or callback keeps the loop --- */
@@ -222,7 +210,7 @@ scheduler_has_next(struct uco_loop *loop)
         return false;
     if (UCO__UNLIKELY(scheduler->batch.head->run != NULL))
         return false;
-    fiber = fiber_of(scheduler->batch.head);
+    fiber = uco__fiber_of(scheduler->batch.head);
     return uco__fiber_has_stack(fiber) ||
            fiber_take_stack(fiber, uco__stack_take_pooled(fiber->pool));
 }
@@ -240,86 +228,14 @@ scheduler_pick(struct uco_loop *loop)
         scheduler->current = NULL;
         return NULL;
     }
-    fiber = fiber_of(uco__ready_queue_pop(&scheduler->batch));
+    fiber = uco__fiber_of(uco__ready_queue_pop(&scheduler->batch));
     scheduler->current = fiber;
     scheduler->budget--;
     return fiber;
 }
 
-#if UCO__SWITCH_REGISTERS && !UCO__ASAN && !UCO__TSAN
-
-/* Many take turns: the one after this is fetched while this one runs. */
-static inline void
-scheduler_prefetch(const struct uco__scheduler *scheduler)
-{
-    if (scheduler->crowded && scheduler->batch.head != NULL)
-        __builtin_prefetch(fiber_of(scheduler->batch.head)->context.sp);
-}
-
-/* The usual case, with no more instructions than it takes: the next fiber is the current one, and
- * this is where it goes on. NULL: it is not the usual case. */
-static inline __attribute__((always_inline)) struct uco__context *
-scheduler_pick_quickly(struct uco_loop *loop)
-{
-    struct uco__scheduler *scheduler = &loop->scheduler;
-    struct uco__context *context;
-    struct uco__stack *stack;
-    struct uco__fiber *to;
-
-    if (UCO__UNLIKELY(scheduler->slowly) || UCO__UNLIKELY(scheduler->budget == 0))
-        return NULL;
-    if (scheduler->batch.head == NULL && UCO__UNLIKELY(!scheduler_renew(loop)))
-        return NULL;
-    to = fiber_of(scheduler->batch.head);
-    if (UCO__UNLIKELY(to->ready.run != NULL))
-        return NULL; /* a callback */
-    context = &to->context;
-    if (UCO__UNLIKELY(!uco__context_entered(context))) {
-        stack = uco__fiber_has_stack(to) ? NULL : uco__stack_take_pooled(to->pool);
-        if (stack == NULL)
-            return NULL; /* one that must be entered, or made */
-        to->stack = stack;
-        to->context.sp = NULL;
-        context = &stack->context;
-    }
-    scheduler->batch.head = to->ready.next; /* its tail is of no use while nothing is pushed */
-    scheduler_prefetch(scheduler);
-    scheduler->current = to;
-    scheduler->budget--;
-    return context;
-}
-
-static inline __attribute__((always_inline)) bool
-scheduler_leave_quickly(struct uco_loop *loop, struct uco__fiber *fiber)
-{
-    struct uco__context *to = scheduler_pick_quickly(loop);
-
-    if (UCO__UNLIKELY(to == NULL))
-        return false;
-    uco__context_switch_registers(&fiber->context, to);
-    return true;
-}
-
-/* On the stack that was given back: true when it has a new fiber. */
-static inline __attribute__((always_inline)) bool
-scheduler_end_quickly(struct uco_loop *loop, struct uco__stack *stack)
-{
-    struct uco__context *to = scheduler_pick_quickly(loop);
-
-    if (UCO__UNLIKELY(to == NULL))
-        return false;
-    if (to != &stack->context)
-        uco__context_switch_registers(&stack->context, to);
-    return true;
-}
-
-#else
-#define scheduler_leave_quickly(loop, fiber) false
-#define scheduler_end_quickly(loop, stack) false
-#endif
-
-static UCO__NOINLINE void
-scheduler_leave_slowly(struct uco_loop *loop, struct uco__fiber *fiber)
+UCO__NOINLINE void
+uco__scheduler_leave_slowly(struct uco_loop *loop, struct uco__fiber *fiber)
 {
     struct uco__fiber *to;
 
@@ -330,25 +246,15 @@ scheduler_leave_slowly(struct uco_loop *loop, struct uco__fiber *fiber)
         switch_to(&loop->scheduler, &fiber->context, fiber->stack, to, false);
 }
 
-static inline __attribute__((always_inline)) void
-scheduler_leave(struct uco_loop *loop, struct uco__fiber *fiber)
-{
-    int saved_errno = *loop->errno_location;
-
-    if (UCO__UNLIKELY(!scheduler_leave_quickly(loop, fiber)))
-        scheduler_leave_slowly(loop, fiber);
-    /* Stores are what a switch waits for, so none is made in vain. */
-    if (UCO__UNLIKELY(*loop->errno_location != saved_errno))
-        *loop->errno_location = saved_errno;
-}
-
 void
 uco__scheduler_set_pace(struct uco_loop *loop)
 {
     struct uco__scheduler *scheduler = &loop->scheduler;
 
     scheduler->slowly = loop->timed || scheduler->eager != NULL || scheduler->eager_home ||
-                        uco__context_by_ucontext;
+                        loop->until_done ||
+                        atomic_load_explicit(&loop->stopping, memory_order_relaxed) ||
+                        !UCO__SWITCH_QUICK || uco__context_by_ucontext;
 }
 
 void
@@ -365,7 +271,7 @@ uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
     /* Given back first: if a new fiber is next, it takes this very stack, and no switch is needed.
      */
     uco__stack_give_back(stack);
-    if (UCO__LIKELY(scheduler_end_quickly(loop, stack)))
+    if (UCO__LIKELY(uco__scheduler_end_quickly(loop, stack)))
         return;
     to = scheduler_pick(loop);
     if (to == NULL || to->stack != stack)
@@ -449,23 +355,11 @@ uco__scheduler_turn(struct uco_loop *loop)
         if (UCO__UNLIKELY(scheduler->budget == 0))
             uco__loop_breathe(loop);
         scheduler->budget--;
-        scheduler_resume(loop, fiber_of(node));
+        scheduler_resume(loop, uco__fiber_of(node));
     }
 }
 
 /* --- what fibers and callbacks do --- */
-
-void
-uco__wait_init(struct uco__wait *wait, const char *what,
-               enum uco__abort (*abort)(struct uco__wait *wait))
-{
-    *wait = (struct uco__wait){
-        .fiber = uco__running->scheduler.current,
-        .loop = uco__running,
-        .abort = abort,
-        .what = what,
-    };
-}
 
 enum uco__abort
 uco__wait_abort_plain(struct uco__wait *wait)
@@ -477,31 +371,7 @@ uco__wait_abort_plain(struct uco__wait *wait)
 intptr_t
 uco__park(struct uco__wait *wait)
 {
-    struct uco_loop *loop = uco__running;
-    struct uco__fiber *fiber = wait->fiber;
-
-    UCO__ASSERT(fiber == loop->scheduler.current);
-    if (wait->woken)
-        return wait->result;
-    fiber->wait = wait;
-    scheduler_leave(loop, fiber);
-    return wait->result;
-}
-
-bool
-uco__wake(struct uco__wait *wait, intptr_t result)
-{
-    struct uco__fiber *fiber = wait->fiber;
-
-    if (wait->woken)
-        return false;
-    wait->woken = true;
-    wait->result = result;
-    if (fiber->wait == wait) {
-        fiber->wait = NULL;
-        uco__ready_queue_push(&wait->loop->scheduler.ready, &fiber->ready);
-    }
-    return true;
+    return uco__park_here(uco__running, wait);
 }
 
 bool
@@ -520,7 +390,7 @@ uco__scheduler_yield(struct uco_loop *loop)
     struct uco__fiber *fiber = loop->scheduler.current;
 
     uco__ready_queue_push_open(&loop->scheduler.ready, &fiber->ready);
-    scheduler_leave(loop, fiber);
+    uco__scheduler_leave(loop, fiber);
     return 0;
 }
 

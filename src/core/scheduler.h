@@ -34,6 +34,9 @@ struct uco__wait {
     bool woken;
 };
 
+/* Switches in a turn from which on it pays to fetch ahead. */
+#define UCO__SCHEDULER_CROWD 30
+
 struct uco__scheduler {
     struct uco__ready_queue ready; /* runs in the next turn */
     struct uco__ready_queue batch; /* runs in this turn */
@@ -48,8 +51,8 @@ struct uco__scheduler {
     uint64_t random;  /* the shuffle's state; 0 = FIFO */
     uint64_t switches; /* before the budget was set */
     uint64_t turns;
-    uint64_t turn_began; /* at which of the switches */
-    bool crowded;        /* the last turn was a long one */
+    uint64_t turns_granted; /* when the budget was last set */
+    bool crowded;           /* turns are long ones */
 };
 
 /* How many switches there were so far. */
@@ -62,7 +65,11 @@ uco__scheduler_switches(const struct uco__scheduler *scheduler)
 static inline void
 uco__scheduler_set_budget(struct uco__scheduler *scheduler, unsigned budget)
 {
+    uint64_t turns = scheduler->turns - scheduler->turns_granted;
+
     scheduler->switches = uco__scheduler_switches(scheduler);
+    scheduler->crowded = scheduler->granted > turns * UCO__SCHEDULER_CROWD;
+    scheduler->turns_granted = scheduler->turns;
     scheduler->granted = budget;
     scheduler->budget = budget;
 }
@@ -70,18 +77,18 @@ uco__scheduler_set_budget(struct uco__scheduler *scheduler, unsigned budget)
 /* After a change of what is to be done at each switch. */
 void uco__scheduler_set_pace(struct uco_loop *loop);
 
+/* Shuffles the fibers of the batch among the places that fibers have; callbacks keep theirs. */
+void uco__scheduler_shuffle(struct uco__scheduler *scheduler);
+/* The fiber suspends, in whatever way it must be done (core/leave.h has the usual one). */
+UCO__EXPORT void uco__scheduler_leave_slowly(struct uco_loop *loop, struct uco__fiber *fiber);
+
 void uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed);
 
-/* A new wait of the current fiber. */
-UCO__EXPORT void uco__wait_init(struct uco__wait *wait, const char *what,
-                                enum uco__abort (*abort)(struct uco__wait *wait));
 /* An `abort` for waits that nobody has to be told of. */
 UCO__EXPORT enum uco__abort uco__wait_abort_plain(struct uco__wait *wait);
 /* Suspends the current fiber until the wait is woken; its result. At once when it has been already.
  */
 UCO__EXPORT intptr_t uco__park(struct uco__wait *wait);
-/* Loop's thread. Ends a wait; false if it was woken before: then nothing happens. */
-UCO__EXPORT bool uco__wake(struct uco__wait *wait, intptr_t result);
 /* Loop's thread. Ends the wait that the fiber is parked in, if that can be interrupted; whether it
  * was. */
 bool uco__interrupt(struct uco__fiber *fiber, intptr_t result);

@@ -4,6 +4,7 @@
 
 #include "sync/enter.h"
 
+#include "core/jump.h"
 #include "core/report.h"
 
 #include <errno.h>
@@ -46,14 +47,19 @@ uco__sync_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
-intptr_t
-uco__sync_wait(struct uco__task *task, struct uco_waiters *list, const char *what)
+UCO__JUMP_BODY int uco__sync_wait_body(struct uco__task *task, struct uco_waiters *list,
+                                       const char *what);
+
+int
+uco__sync_wait_body(struct uco__task *task, struct uco_waiters *list, const char *what)
 {
     struct uco__sync_waiter waiter;
     intptr_t r;
 
     uco__wait_init(&waiter.wait, what, uco__sync_abort);
     uco__waiters_push(list, &waiter);
-    r = uco__task_park(task, &waiter.wait);
-    return r == UCO__INTERRUPTED ? -ECANCELED : r;
+    r = uco__task_park_here(task, &waiter.wait);
+    return UCO__UNLIKELY(r == UCO__INTERRUPTED) ? -ECANCELED : (int) r;
 }
+
+UCO__RETURNS_BY_JUMP(uco__sync_wait);

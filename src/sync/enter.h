@@ -44,10 +44,22 @@ uco__sync_enter(uint32_t *number, struct uco__task **task)
     return uco__sync_enter_slow(number, task);
 }
 
+/* Both at once, for a task and a primitive in the usual state: the calling task, which has passed
+ * its checkpoint. NULL: nothing has happened, and it must be done step by step. */
+static inline struct uco__task *
+uco__sync_pass(const uint32_t *number)
+{
+    struct uco__task *self = uco__task_here();
+
+    if (UCO__LIKELY(self != NULL && *number == self->future.loop->number && uco__task_pass(self)))
+        return self;
+    return NULL;
+}
+
 /* Of a wait in a list: leaves it. */
 enum uco__abort uco__sync_abort(struct uco__wait *wait);
 /* A wait of the calling task's in a list, until it is woken or cancelled: the result, or
- * -ECANCELED. */
-intptr_t uco__sync_wait(struct uco__task *task, struct uco_waiters *list, const char *what);
+ * -ECANCELED. The last thing that a call does (core/jump.h). */
+int uco__sync_wait(struct uco__task *task, struct uco_waiters *list, const char *what);
 
 #endif

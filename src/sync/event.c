@@ -11,8 +11,8 @@
 
 #include <errno.h>
 
-int
-uco_event_wait(uco_event *e)
+static UCO__NOINLINE int
+event_wait_slow(uco_event *e)
 {
     struct uco__task *task;
     int r = uco__sync_enter(e != NULL ? &e->loop : NULL, &task);
@@ -21,7 +21,17 @@ uco_event_wait(uco_event *e)
         r = uco__task_checkpoint(task);
     if (r < 0 || e->is_set)
         return r;
-    return (int) uco__sync_wait(task, &e->waiters, "an event");
+    return uco__sync_wait(task, &e->waiters, "an event");
+}
+
+int
+uco_event_wait(uco_event *e)
+{
+    struct uco__task *task = e != NULL ? uco__sync_pass(&e->loop) : NULL;
+
+    if (UCO__UNLIKELY(task == NULL))
+        return event_wait_slow(e);
+    return e->is_set ? 0 : uco__sync_wait(task, &e->waiters, "an event");
 }
 
 static int

@@ -13,6 +13,7 @@
 
 #include "sync/lock.h"
 
+#include "core/jump.h"
 #include "core/report.h"
 
 #include <errno.h>
@@ -181,23 +182,50 @@ uco__lock_hand_on(uco_lock *l)
 
 /* --- the API --- */
 
+UCO__JUMP_BODY int uco__lock_wait_body(struct uco__task *task, uco_lock *l);
+int uco__lock_wait(struct uco__task *task, uco_lock *l);
+
 int
-uco_lock_acquire(uco_lock *l)
+uco__lock_wait_body(struct uco__task *task, uco_lock *l)
 {
     struct uco__lock_waiter self;
-    intptr_t r = uco__sync_enter(l != NULL ? &l->loop : NULL, &self.task);
+    intptr_t r;
 
-    if (r == 0)
-        r = uco__task_checkpoint(self.task);
-    if (r == 0)
-        r = lock_try(l, self.task);
-    if (r != -EBUSY)
-        return (int) r;
+    self.task = task;
     self.lock = l;
     uco__wait_init(&self.waiter.wait, "a lock", lock_abort);
     lock_queue(&self);
-    r = uco__task_park(self.task, &self.waiter.wait);
-    return r == UCO__INTERRUPTED ? -ECANCELED : (int) r;
+    r = uco__task_park_here(task, &self.waiter.wait);
+    return UCO__UNLIKELY(r == UCO__INTERRUPTED) ? -ECANCELED : (int) r;
+}
+
+UCO__RETURNS_BY_JUMP(uco__lock_wait);
+
+static int
+lock_take(uco_lock *l, struct uco__task *task)
+{
+    int r = lock_try(l, task);
+
+    return UCO__UNLIKELY(r == -EBUSY) ? uco__lock_wait(task, l) : r;
+}
+
+static UCO__NOINLINE int
+lock_acquire_slow(uco_lock *l)
+{
+    struct uco__task *task;
+    int r = uco__sync_enter(l != NULL ? &l->loop : NULL, &task);
+
+    if (r == 0)
+        r = uco__task_checkpoint(task);
+    return r < 0 ? r : lock_take(l, task);
+}
+
+int
+uco_lock_acquire(uco_lock *l)
+{
+    struct uco__task *task = l != NULL ? uco__sync_pass(&l->loop) : NULL;
+
+    return UCO__LIKELY(task != NULL) ? lock_take(l, task) : lock_acquire_slow(l);
 }
 
 int

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/system.h"
+#include "core/jump.h"
 #include "core/report.h"
 
 #include <errno.h>
@@ -136,9 +137,13 @@ queue_waiters_end_all(struct uco_waiters *list, int result)
         queue_waiter_end(queue_waiter_first(list), result);
 }
 
+UCO__JUMP_BODY int uco__queue_wait_body(struct uco__task *task, struct uco_waiters *list,
+                                        void *item, const char *what);
+int uco__queue_wait(struct uco__task *task, struct uco_waiters *list, void *item, const char *what);
+
 /* The queue may be gone afterwards. */
-static UCO__NOINLINE int
-queue_wait(struct uco__task *task, struct uco_waiters *list, void *item, const char *what)
+int
+uco__queue_wait_body(struct uco__task *task, struct uco_waiters *list, void *item, const char *what)
 {
     struct uco__queue_waiter waiter;
     intptr_t r;
@@ -147,9 +152,11 @@ queue_wait(struct uco__task *task, struct uco_waiters *list, void *item, const c
     waiter.served = NULL;
     uco__wait_init(&waiter.waiter.wait, what, uco__sync_abort);
     uco__waiters_push(list, &waiter.waiter);
-    r = uco__task_park(task, &waiter.waiter.wait);
-    return r == UCO__INTERRUPTED ? -ECANCELED : (int) r;
+    r = uco__task_park_here(task, &waiter.waiter.wait);
+    return UCO__UNLIKELY(r == UCO__INTERRUPTED) ? -ECANCELED : (int) r;
 }
+
+UCO__RETURNS_BY_JUMP(uco__queue_wait);
 
 /* --- in and out --- */
 
@@ -341,8 +348,9 @@ uco__queue_bind(struct uco_queue *q)
     return r;
 }
 
-static UCO__NOINLINE int
-queue_check_slow(struct uco_queue *q, const void *item, struct uco__task **task)
+/* May the caller suspend here? */
+static int
+queue_check(struct uco_queue *q, const void *item, struct uco__task **task)
 {
     int error;
 
@@ -352,19 +360,6 @@ queue_check_slow(struct uco_queue *q, const void *item, struct uco__task **task)
     if (q == NULL || item == NULL)
         return uco__misuse(-EINVAL, "a queue or an item is NULL");
     return uco__queue_bind(q);
-}
-
-/* May the caller suspend here? The usual case without a call. */
-static inline int
-queue_check(struct uco_queue *q, const void *item, struct uco__task **task)
-{
-    const struct uco_loop *loop = uco__running;
-
-    if (UCO__UNLIKELY(q == NULL || item == NULL || loop == NULL || q->number != loop->number ||
-                      loop->scheduler.current == NULL || uco__loop_stale(loop)))
-        return queue_check_slow(q, item, task);
-    *task = uco__task_of_fiber(loop->scheduler.current);
-    return 0;
 }
 
 /* A checkpoint in which others may run, and free the queue: then it is gone when this returns. */
@@ -382,16 +377,27 @@ queue_checkpoint_slow(struct uco_queue *q, struct uco__task *task)
 }
 
 /* Suspending calls. */
-static inline int
+static int
 queue_enter(struct uco_queue *q, const void *item, struct uco__task **task)
 {
     int r = queue_check(q, item, task);
 
-    if (UCO__LIKELY(r == 0) && UCO__UNLIKELY(!uco__task_pass(*task)))
+    if (r == 0 && !uco__task_pass(*task))
         r = queue_checkpoint_slow(q, *task);
-    if (UCO__LIKELY(r == 0))
+    if (r == 0)
         uco__queue_update(q);
     return r;
+}
+
+/* The same in the usual case: the calling task. NULL: nothing has happened yet. */
+static inline struct uco__task *
+queue_pass(struct uco_queue *q, const void *item)
+{
+    struct uco__task *task = q != NULL && item != NULL ? uco__sync_pass(&q->number) : NULL;
+
+    if (UCO__LIKELY(task != NULL))
+        uco__queue_update(q);
+    return task;
 }
 
 /* The others. */
@@ -408,32 +414,58 @@ queue_enter_nowait(struct uco_queue *q, const void *item)
     return r;
 }
 
-int
-uco_queue_put(uco_queue *q, const void *item)
+static int
+queue_put(uco_queue *q, const void *item, struct uco__task *task)
+{
+    int r = uco__queue_put_now(q, item);
+
+    if (UCO__LIKELY(r != -EAGAIN))
+        return r;
+    return uco__queue_wait(task, &q->putters, (void *) (uintptr_t) item, "room in a queue");
+}
+
+static UCO__NOINLINE int
+queue_put_slow(uco_queue *q, const void *item)
 {
     struct uco__task *task;
     int r = queue_enter(q, item, &task);
 
-    if (UCO__UNLIKELY(r < 0))
-        return r;
-    r = uco__queue_put_now(q, item);
+    return r < 0 ? r : queue_put(q, item, task);
+}
+
+int
+uco_queue_put(uco_queue *q, const void *item)
+{
+    struct uco__task *task = queue_pass(q, item);
+
+    return UCO__LIKELY(task != NULL) ? queue_put(q, item, task) : queue_put_slow(q, item);
+}
+
+static int
+queue_get(uco_queue *q, void *item, struct uco__task *task)
+{
+    int r = uco__queue_get_now(q, item);
+
     if (UCO__LIKELY(r != -EAGAIN))
         return r;
-    return queue_wait(task, &q->putters, (void *) (uintptr_t) item, "room in a queue");
+    return uco__queue_wait(task, &q->getters, item, "an item of a queue");
+}
+
+static UCO__NOINLINE int
+queue_get_slow(uco_queue *q, void *item)
+{
+    struct uco__task *task;
+    int r = queue_enter(q, item, &task);
+
+    return r < 0 ? r : queue_get(q, item, task);
 }
 
 int
 uco_queue_get(uco_queue *q, void *item)
 {
-    struct uco__task *task;
-    int r = queue_enter(q, item, &task);
+    struct uco__task *task = queue_pass(q, item);
 
-    if (UCO__UNLIKELY(r < 0))
-        return r;
-    r = uco__queue_get_now(q, item);
-    if (UCO__LIKELY(r != -EAGAIN))
-        return r;
-    return queue_wait(task, &q->getters, item, "an item of a queue");
+    return UCO__LIKELY(task != NULL) ? queue_get(q, item, task) : queue_get_slow(q, item);
 }
 
 int
@@ -480,9 +512,7 @@ uco_queue_join(uco_queue *q)
 
     if (r < 0)
         return r;
-    return q->unfinished == 0
-               ? 0
-               : (int) uco__sync_wait(task, &q->joiners, "a queue's items to be done");
+    return q->unfinished == 0 ? 0 : uco__sync_wait(task, &q->joiners, "a queue's items to be done");
 }
 
 int

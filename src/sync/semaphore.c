@@ -21,21 +21,32 @@ uco_semaphore_init(uco_semaphore *s, size_t permits)
     return 0;
 }
 
-int
-uco_semaphore_acquire(uco_semaphore *s)
+static int
+semaphore_take(uco_semaphore *s, struct uco__task *task)
+{
+    if (s->permits == 0)
+        return uco__sync_wait(task, &s->waiters, "a semaphore");
+    s->permits--;
+    return 0;
+}
+
+static UCO__NOINLINE int
+semaphore_acquire_slow(uco_semaphore *s)
 {
     struct uco__task *task;
     int r = uco__sync_enter(s != NULL ? &s->loop : NULL, &task);
 
     if (r == 0)
         r = uco__task_checkpoint(task);
-    if (r < 0)
-        return r;
-    if (s->permits > 0) {
-        s->permits--;
-        return 0;
-    }
-    return (int) uco__sync_wait(task, &s->waiters, "a semaphore");
+    return r < 0 ? r : semaphore_take(s, task);
+}
+
+int
+uco_semaphore_acquire(uco_semaphore *s)
+{
+    struct uco__task *task = s != NULL ? uco__sync_pass(&s->loop) : NULL;
+
+    return UCO__LIKELY(task != NULL) ? semaphore_take(s, task) : semaphore_acquire_slow(s);
 }
 
 static int

@@ -10,7 +10,7 @@
  * wait, in the same step: so it is either granted, or was never there.
  */
 
-#include "core/scheduler.h"
+#include "core/leave.h"
 
 #include <uco/sync.h>
 

@@ -9,6 +9,7 @@
  *    threads it is posted to the loop, and an interruption then comes too late.
  */
 
+#include "core/jump.h"
 #include "core/report.h"
 #include "task/deadlock.h"
 #include "task/future.h"
@@ -65,7 +66,7 @@ single_park(struct uco__task *task, uco_future *f)
     single.loop = task->future.loop;
     single.future = f;
     uco__wait_init(&single.wait, "a future", single_abort);
-    return uco__future_add_waiter(f, &single.waiter) ? uco__task_park(task, &single.wait) : 0;
+    return uco__future_add_waiter(f, &single.waiter) ? uco__task_park_here(task, &single.wait) : 0;
 }
 
 static intptr_t
@@ -84,16 +85,15 @@ await(struct uco__task *task, uco_future *f)
     return single_park(task, f) == UCO__INTERRUPTED ? -ECANCELED : uco__future_read(f);
 }
 
-intptr_t
-uco_await(uco_future *f)
-{
-    struct uco__task *task;
-    intptr_t result;
-    int error;
+UCO__JUMP_BODY intptr_t uco__await_pending_body(struct uco__task *task, uco_future *f);
+intptr_t uco__await_pending(struct uco__task *task, uco_future *f);
 
-    task = uco__task_current(&error);
-    if (task == NULL)
-        return uco__misuse(error, "uco_await: not in a coroutine");
+/* What is not resolved, or must be looked at more closely. */
+intptr_t
+uco__await_pending_body(struct uco__task *task, uco_future *f)
+{
+    intptr_t result;
+
     /* From the start: already the checkpoint may let others run, who may drop theirs. */
     if (f != NULL)
         uco_ref(f);
@@ -102,19 +102,72 @@ uco_await(uco_future *f)
     return result;
 }
 
-static intptr_t
-join_pending(struct uco__task *task, uco_future *f)
+UCO__RETURNS_BY_JUMP(uco__await_pending);
+
+static UCO__NOINLINE intptr_t
+await_nowhere(void)
+{
+    int error;
+
+    uco__task_current(&error);
+    return uco__misuse(error, "uco_await: not in a coroutine");
+}
+
+intptr_t
+uco_await(uco_future *f)
+{
+    struct uco__task *task = uco__task_here();
+
+    if (UCO__UNLIKELY(task == NULL))
+        return await_nowhere();
+    if (f != NULL && uco__future_is_resolved(f) && UCO__LIKELY(uco__task_pass(task)))
+        return uco__future_read(f);
+    return uco__await_pending(task, f);
+}
+
+UCO__JUMP_BODY intptr_t uco__join_pending_body(struct uco__task *task, uco_future *f);
+intptr_t uco__join_pending(struct uco__task *task, uco_future *f);
+
+/* Takes the reference, unless it is -EDEADLK. */
+intptr_t
+uco__join_pending_body(struct uco__task *task, uco_future *f)
 {
     bool told = false, expired;
+    intptr_t result;
 
     if (uco__deadlock_closes_cycle(task, f))
         return -EDEADLK;
     if (UCO__LIKELY(!uco__scope_cancelled(task))) {
-        if (UCO__LIKELY(single_park(task, f) == 0))
-            return uco__future_read(f);
+        if (UCO__LIKELY(single_park(task, f) == 0)) {
+            result = uco__future_read(f);
+            uco_unref(f);
+            return result;
+        }
         told = true;
     }
-    return uco__wait_complete(task, f, UCO_FOREVER, told, &expired);
+    result = uco__wait_complete(task, f, UCO_FOREVER, told, &expired);
+    uco_unref(f);
+    return result;
+}
+
+UCO__RETURNS_BY_JUMP(uco__join_pending);
+
+static UCO__NOINLINE intptr_t
+join_slow(uco_future *f)
+{
+    struct uco__task *task;
+    intptr_t result;
+    int r = uco__checkpoint_completing(&task);
+
+    if (r < 0)
+        return r;
+    if (f == NULL)
+        return -ENOMEM;
+    if (!uco__future_is_resolved(f))
+        return uco__join_pending_body(task, f);
+    result = uco__future_read(f);
+    uco_unref(f);
+    return result;
 }
 
 intptr_t
@@ -122,18 +175,12 @@ uco_join(uco_future *f)
 {
     struct uco__task *task = uco__task_here();
     intptr_t result;
-    int r;
 
-    if (UCO__UNLIKELY(task == NULL || !uco__task_pass_completing(task))) {
-        r = uco__checkpoint_completing(&task);
-        if (r < 0)
-            return r;
-    }
-    if (UCO__UNLIKELY(f == NULL))
-        return -ENOMEM;
-    result = uco__future_is_resolved(f) ? uco__future_read(f) : join_pending(task, f);
-    if (UCO__UNLIKELY(result == -EDEADLK) && !uco__future_is_resolved(f))
-        return result; /* it is still the caller's */
+    if (UCO__UNLIKELY(task == NULL || f == NULL || !uco__task_pass_completing(task)))
+        return join_slow(f);
+    if (!uco__future_is_resolved(f))
+        return uco__join_pending(task, f);
+    result = uco__future_read(f);
     uco_unref(f);
     return result;
 }

@@ -32,7 +32,7 @@ struct uco_group {
     struct uco__list members;
     struct uco__wait *wait; /* of the owner, for the last member to end */
     struct uco__timer reminder;
-    intptr_t error;                     /* of the member that failed first; 0: none */
+    intptr_t error;               /* of the member that failed first; 0: none */
     char failed[FAILED_NAME_MAX]; /* that member's name, maybe cut */
     bool closed;
     const char *file;

@@ -194,7 +194,7 @@ until_notify(struct uco__waiter *waiter, struct uco_future *future)
 {
     (void) future;
     /* A task is resolved on its own loop's thread only. */
-    UCO__CONTAINER(waiter, struct until, waiter)->loop->until_done = true;
+    uco__loop_done_waiting(UCO__CONTAINER(waiter, struct until, waiter)->loop);
 }
 
 /* The loop is the thread's. Runs until fn has returned; -EINTR if stopped before. */

@@ -9,6 +9,7 @@
  *    suspension begins a new row.
  */
 
+#include "core/jump.h"
 #include "core/report.h"
 #include "task/task.h"
 
@@ -105,17 +106,7 @@ uco__checkpoint_completing(struct uco__task **task)
 intptr_t
 uco__task_park(struct uco__task *task, struct uco__wait *wait)
 {
-    intptr_t r;
-
-    /* Who waits several times in one call may have been cancelled while it was awake. */
-    if (UCO__UNLIKELY(task->scope->effective) && wait->abort != NULL && !wait->woken &&
-        wait->abort(wait) == UCO__UNLINKED)
-        uco__wake(wait, UCO__INTERRUPTED);
-    r = uco__park(wait);
-    task->fiber.successes = 0;
-    if (r == UCO__INTERRUPTED)
-        uco__task_deliver(task);
-    return r;
+    return uco__task_park_here(task, wait);
 }
 
 /* --- yield and sleep --- */
@@ -168,32 +159,43 @@ sleeper_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+UCO__JUMP_BODY int uco__sleep_until_body(struct uco__task *task, uint64_t deadline);
+int uco__sleep_until(struct uco__task *task, uint64_t deadline);
+
 int
-uco_sleep(double seconds)
+uco__sleep_until_body(struct uco__task *task, uint64_t deadline)
 {
+    struct uco_loop *loop = task->future.loop;
     struct sleeper sleeper;
-    struct uco__task *task;
-    struct uco_loop *loop;
-    uint64_t deadline;
     int r;
 
-    task = uco__task_current(&r);
-    if (task == NULL)
-        return uco__misuse(r, "uco_sleep: not in a coroutine");
-    if (isnan(seconds))
-        return uco__misuse(-EINVAL, "uco_sleep: the time is not a number");
-    if (seconds <= 0)
-        return uco_yield();
-    loop = task->future.loop;
-    deadline = uco__clock_after(uco__loop_now(loop), seconds);
-    r = uco__task_checkpoint_suspending(task);
-    if (r < 0)
-        return r;
     uco__wait_init(&sleeper.wait, "a sleep", sleeper_abort);
     uco__timer_init(&sleeper.timer, sleeper_fire);
     uco__timer_start(loop, &sleeper.timer, deadline);
     loop->sleepers += deadline == UCO__NEVER; /* to serve until a signal cancels is no deadlock */
-    r = uco__task_park(task, &sleeper.wait) == 0 ? 0 : -ECANCELED;
+    r = uco__task_park_here(task, &sleeper.wait) == 0 ? 0 : -ECANCELED;
     loop->sleepers -= deadline == UCO__NEVER;
     return r;
+}
+
+UCO__RETURNS_BY_JUMP(uco__sleep_until);
+
+int
+uco_sleep(double seconds)
+{
+    struct uco__task *task = uco__task_here();
+    uint64_t deadline;
+    int r;
+
+    if (UCO__UNLIKELY(task == NULL)) {
+        uco__task_current(&r);
+        return uco__misuse(r, "uco_sleep: not in a coroutine");
+    }
+    if (isnan(seconds))
+        return uco__misuse(-EINVAL, "uco_sleep: the time is not a number");
+    if (seconds <= 0)
+        return uco_yield();
+    deadline = uco__clock_after(uco__loop_now(task->future.loop), seconds);
+    r = uco__task_checkpoint_suspending(task);
+    return r < 0 ? r : uco__sleep_until(task, deadline);
 }

@@ -56,7 +56,7 @@ task_end(struct uco__task *task, intptr_t result)
         uco__task_check_children(task->parent);
     runtime->tasks--;
     if (runtime->draining && runtime->tasks == 0)
-        runtime->loop.until_done = true;
+        uco__loop_done_waiting(&runtime->loop);
     uco__future_resolve(&task->future, result);
     if (task->group != NULL)
         uco__group_member_ended(task);

@@ -6,8 +6,7 @@
 
 #include "base/compiler.h"
 #include "base/list.h"
-#include "core/loop.h"
-#include "core/scheduler.h"
+#include "core/leave.h"
 #include "task/future.h"
 #include "task/scope.h"
 
@@ -189,6 +188,23 @@ uco__task_here(void)
     if (UCO__UNLIKELY(loop == NULL || uco__loop_stale(loop) || loop->scheduler.current == NULL))
         return NULL;
     return uco__task_of_fiber(loop->scheduler.current);
+}
+
+/* uco__task_park() for those who do it often. */
+static inline __attribute__((always_inline)) intptr_t
+uco__task_park_here(struct uco__task *task, struct uco__wait *wait)
+{
+    intptr_t r;
+
+    /* Who waits several times in one call may have been cancelled while it was awake. */
+    if (UCO__UNLIKELY(task->scope->effective) && wait->abort != NULL && !wait->woken &&
+        wait->abort(wait) == UCO__UNLINKED)
+        uco__wake(wait, UCO__INTERRUPTED);
+    r = uco__park_here(task->future.loop, wait);
+    task->fiber.successes = 0;
+    if (UCO__UNLIKELY(r == UCO__INTERRUPTED))
+        uco__task_deliver(task);
+    return r;
 }
 
 /* The usual checkpoint, in which nobody else runs; false: it must be the slow one. */

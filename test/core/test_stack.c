@@ -296,6 +296,20 @@ guard_faults(struct uco__stack_pool *pool, enum uco__stack_guard guard)
     ck_assert_uint_eq(pool->stacks->unguarded, 0);
 }
 
+/* qemu-user takes every advice that it does not know for a hint, and says that it was followed. */
+static bool
+guard_install_is_a_lie(void)
+{
+    enum { GUARD_INSTALL = 102 }; /* MADV_GUARD_INSTALL, Linux 6.13 */
+    char *p = mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool lie;
+
+    ck_assert_ptr_ne(p, MAP_FAILED);
+    lie = madvise(p, page(), GUARD_INSTALL) == 0 && write_in_child(p) == 0;
+    munmap(p, page());
+    return lie;
+}
+
 START_TEST(writing_below_a_stack_dies_by_sigsegv)
 {
     struct uco__stacks stacks;
@@ -303,7 +317,10 @@ START_TEST(writing_below_a_stack_dies_by_sigsegv)
     struct uco__stack *stack = take(pool);
 
     ck_assert_int_ne(uco__stack_guard(stack), UCO__GUARD_NONE);
-    guard_faults(pool, uco__stack_guard(stack));
+    if (guard_install_is_a_lie())
+        test_skipped("MADV_GUARD_INSTALL succeeds here, and guards nothing");
+    else
+        guard_faults(pool, uco__stack_guard(stack));
     uco__stacks_done(&stacks);
 }
 END_TEST

@@ -608,8 +608,8 @@ END_TEST
 /* fork */
 
 /*
- * Runs fn in a forked child and gives its exit status: 0 if all is well. Nothing of Check's may be
- * used in there.
+ * Runs fn in a forked child and gives its exit status: 0 if all is well, -1 if a signal ended it.
+ * Nothing of Check's may be used in there.
  */
 static int
 in_child(int (*fn)(void *arg), void *arg)
@@ -621,8 +621,7 @@ in_child(int (*fn)(void *arg), void *arg)
     if (pid == 0)
         _exit(fn(arg));
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /* Gives the number, from 1, of the first of n results that is not -ESTALE. */
@@ -779,12 +778,55 @@ uses_a_pool_thread(void *arg)
     return uco_to_thread(body_return, arg);
 }
 
+static void *
+waits_for_the_end(void *fd)
+{
+    char byte;
+
+    return read((int) (intptr_t) fd, &byte, 1) == 0 ? NULL : fd;
+}
+
+static void *
+return_at_once(void *arg)
+{
+    return arg;
+}
+
+static int
+has_a_thread(void *arg)
+{
+    pthread_t thread;
+
+    (void) arg;
+    return pthread_create(&thread, NULL, return_at_once, NULL) != 0 ||
+           pthread_join(thread, NULL) != 0;
+}
+
+/* Whether the child of a process with several threads can start some itself. ThreadSanitizer does
+ * not allow it; qemu-user (7.2, of Debian 12) still has the parent's in a table, and aborts. */
+static bool
+a_child_of_threads_can_have_some(void)
+{
+    pthread_t thread;
+    int ends[2];
+    bool can;
+
+    if (under_sanitizer())
+        return false;
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, waits_for_the_end, NUMBER(ends[0])), 0);
+    can = in_child(has_a_thread, NULL) == 0;
+    ck_assert_int_eq(close(ends[1]), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(close(ends[0]), 0);
+    return can;
+}
+
 START_TEST(a_forked_child_outside_any_loop_can_run_one)
 {
     uco_loop *loop = virtual_loop();
 
-    /* Threads that the child will not have. ThreadSanitizer allows none after such a fork. */
-    if (!under_sanitizer())
+    if (a_child_of_threads_can_have_some())
         ck_assert_int_eq(uco_loop_run_until_complete(loop, uses_a_pool_thread, NUMBER(3)), 3);
     ck_assert_int_eq(in_child(runs_a_loop, NULL), 0);
     ck_assert_int_eq(uco_loop_run_until_complete(loop, lives_a_whole_life, NULL), 0);
