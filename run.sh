@@ -14,10 +14,16 @@ usage: ./run.sh COMMAND [ARGUMENT...]
   tour               build the tour and run it
   test [ARGUMENT...] build and run all tests; arguments go to `meson test`,
                      as in: ./run.sh test --suite core
-  bench [--peers] [NAME...]
-                     build and run the benchmarks, all or those named; --peers
-                     installs Go and boost.fiber for those that can compare uco
-                     with them (what is there is compared with in any case)
+  bench [--peers] [--quick] [--rounds N] [NAME...]
+                     build and run the benchmarks, all or those named (as in:
+                     ./run.sh bench switch yield), and report in build/bench:
+                     report.html and report.json
+                     --peers   install Go, boost.fiber and the others that uco can
+                               be compared with (those that are here take part
+                               in any case)
+                     --quick   a look at orders of magnitude: a hundredth of the
+                               work, two rounds
+                     --rounds  how many rounds (1 to 999) instead of 9
   install [COMMAND]  only install what is missing for tour, test (unless told
                      otherwise), bench, peers or ci, which is what .ci/run uses
   help               this text
@@ -30,7 +36,8 @@ END
 
 # Every package that anything here needs: by which command, its name on Debian 12, and what shows
 # that it is there already, from wherever it came. (Recommended packages are not installed: so gcc's
-# libc6-dev and the cross compiler's stand here.)
+# libc6-dev and the cross compiler's stand here.) What is for another architecture is not installed
+# but unpacked, into build/arm64.
 needs() {
     cat <<'END'
 tour  gcc                    program   cc gcc clang
@@ -58,6 +65,9 @@ ci    valgrind               program   valgrind
 ci    gcc-aarch64-linux-gnu  program   aarch64-linux-gnu-gcc
 ci    libc6-dev-arm64-cross  package
 ci    qemu-user              program   qemu-aarch64
+ci    check:arm64            unpacked  usr/lib/aarch64-linux-gnu/libcheck_pic.a
+ci    libsubunit-dev:arm64   unpacked  usr/lib/aarch64-linux-gnu/libsubunit.a
+ci    libsubunit0:arm64      unpacked  usr/lib/aarch64-linux-gnu/libsubunit.so.0
 END
 }
 
@@ -114,6 +124,9 @@ is_there() {
         ! command -v dpkg-query >/dev/null ||
             dpkg-query -W -f "\${db:Status-Status}\n" "$package" 2>/dev/null | grep -qx installed
         ;;
+    unpacked)
+        [ -e "build/arm64/$1" ]
+        ;;
     esac
 }
 
@@ -145,24 +158,59 @@ apt_install() {
     apt install --no-install-recommends "$@"
 }
 
+# apt for another architecture, with lists of its own: the system stays as it is, and nobody need be root.
+apt_arm64() {
+    apt-get -q -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root \
+        -o Acquire::Languages=none -o Dir::State::status=/dev/null -o "Dir::State=$state" \
+        -o "Dir::Cache=$state" "$@"
+}
+
+# unpack PACKAGE:arm64...: into build/arm64, without what they depend on.
+unpack() {
+    state=$PWD/build/apt-arm64
+    rm -rf "$state"
+    mkdir -p "$state/lists/partial" "$state/archives/partial" build/arm64
+
+    apt_arm64 update || true
+    (cd "$state/archives" && apt_arm64 download "$@") || return 1
+    for file in "$state"/archives/*.deb; do
+        dpkg-deb -x "$file" build/arm64 || return 1
+    done
+    rm -rf "$state"
+}
+
 install_for() {
     mkdir -p build
 
     missing=$(missing_for "$1")
     missing=${missing% }
     [ -n "$missing" ] || return 0
+    installed=
+    unpacked=
+    for package in $missing; do
+        case $package in
+        *:arm64) unpacked="$unpacked $package" ;;
+        *) installed="$installed $package" ;;
+        esac
+    done
 
     grep -qx 'ID=debian' /etc/os-release 2>/dev/null ||
         die "please install first what Debian 12 calls: $missing"
     sudo=
-    if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || die "please install first, as root: apt-get install $missing"
+    if [ -n "$installed" ] && [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "please install first, as root: apt-get install$installed"
         sudo=sudo
     fi
 
     say "installing $missing"
     # shellcheck disable=SC2086  # several packages
-    quietly build/install.log apt_install $missing || die "apt-get failed; its output is above"
+    if [ -n "$installed" ]; then
+        quietly build/install.log apt_install $installed || die "apt-get failed; its output is above"
+    fi
+    # shellcheck disable=SC2086
+    if [ -n "$unpacked" ]; then
+        quietly build/install.log unpack $unpacked || die "apt-get failed; its output is above"
+    fi
 
     hash -r
     missing=$(missing_for "$1")
@@ -209,31 +257,78 @@ run_tests() {
     "$meson" test -C build/test --no-rebuild --print-errorlogs "$@"
 }
 
-bench() {
-    status=0
-    ran=0
-    wanted=bench
-
-    if [ "${1:-}" = --peers ]; then
-        wanted=peers
-        shift
-    fi
-    install_for "$wanted"
-    build release -Dbuildtype=release -Dtests=disabled -Dbench=true
-    for program in build/release/bench/*; do
-        if [ ! -f "$program" ] || [ ! -x "$program" ]; then
-            continue
-        fi
-        name=${program##*/}
-        case " ${*:-$name} " in
-        *" $name "*) ;;
-        *) continue ;;
-        esac
-        say "$name"
-        "$program" || status=$?
-        ran=$((ran + 1))
+# The names of all benchmarks, without bench_.
+bench_names() {
+    for source in bench/bench_*.c; do
+        name=${source##*/bench_}
+        printf '%s ' "${name%.c}"
     done
-    [ "$ran" -gt 0 ] || die "there is no such benchmark"
+}
+
+# bench_check NAME: dies when there is none.
+bench_check() {
+    case " $(bench_names)" in
+    *" $1 "*) ;;
+    *) die "there is no benchmark '$1', but there are these: $(bench_names)" ;;
+    esac
+}
+
+bench_check_rounds() {
+    case $1 in
+    '' | 0* | *[!0-9]* | ????*) die "--rounds wants a number from 1 to 999" ;;
+    esac
+}
+
+# bench_run NAME [OPTION...]: adds its figures to the files of the report; false when it failed.
+bench_run() {
+    program=build/release/bench/bench_$1
+    figures=build/bench/bench_$1.json
+    say "bench_$1"
+    shift
+
+    files="$files $figures"
+    rm -f "$figures"
+    "$program" "$@" --json "$figures"
+}
+
+bench() {
+    wanted=bench
+    options=
+    names=
+    files=
+    status=0
+
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --peers) wanted=peers ;;
+        --quick) options="$options --quick" ;;
+        --rounds)
+            bench_check_rounds "${2:-}"
+            options="$options --rounds $2"
+            shift
+            ;;
+        -*) die "bench has no option '$1'" ;;
+        *)
+            bench_check "${1#bench_}"
+            case "$names " in
+            *" ${1#bench_} "*) ;;
+            *) names="$names ${1#bench_}" ;;
+            esac
+            ;;
+        esac
+        shift
+    done
+
+    install_for "$wanted"
+    build release -Dbuildtype=release -Dtests=disabled -Dexamples=false -Dbench=true
+    mkdir -p build/bench
+    for name in ${names:-$(bench_names)}; do
+        # shellcheck disable=SC2086  # several options
+        bench_run "$name" $options || status=1
+    done
+    # shellcheck disable=SC2086  # several files
+    python3 bench/report.py --into build/bench $files || status=1
+    say "build/bench/report.html has the charts"
     return "$status"
 }
 
