@@ -2,12 +2,14 @@
 
 /*
  * The bare switch: A and B hand over to each other, with nothing between. The seam that uco's
- * scheduler is built on stands between the least that a switch can be and glibc's swapcontext.
+ * scheduler is built on stands between the least that a switch can be, and what boost.context and
+ * glibc have: jump_fcontext() and swapcontext().
  */
 
 #include "core/context.h"
 #include "support/bench.h"
 #include "support/floor.h"
+#include "support/peer.h"
 
 #include <ucontext.h>
 
@@ -120,19 +122,39 @@ libc_run(const void *stack, double values[])
     return result(began, round_trips, values);
 }
 
+/* --- boost.context --- */
+
+static const struct peer_program boost = {.path = PEER_BOOST};
+
+static bool
+boost_fcontext_run(const void *stack, double values[])
+{
+    (void) stack;
+    return peer_run_row(&boost, "fcontext", bench_scaled(SWITCHES) / 2, values, 1);
+}
+
+static bool
+boost_fiber_run(const void *stack, double values[])
+{
+    (void) stack;
+    return peer_run_row(&boost, "fiber", bench_scaled(SWITCHES) / 2, values, 1);
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct bench_metric metric = {.name = "a switch", .unit = "ns"};
-    static const struct bench_subject subjects[] = {
+    const struct bench_subject subjects[] = {
         {"floor: inline switch", floor_run, FLOOR_WITHOUT},
         {"uco: core/context.h", uco_run_switches, NULL},
+        peer_subject_of("boost.context: jump_fcontext", &boost, boost_fcontext_run, NULL),
+        peer_subject_of("boost.context: fiber", &boost, boost_fiber_run, NULL),
         {"swapcontext", libc_run, NULL},
     };
     static _Alignas(64) char stack[STACK_BYTES];
 
     bench_begin("bench_switch", "from A to B and back, with nothing between", argc, argv);
     uco__context_setup();
-    bench_compare("A and B", &metric, 1, subjects, COUNT(subjects), stack);
+    bench_compare_peers("A and B", &metric, 1, subjects, COUNT(subjects), stack);
     return bench_end();
 }

@@ -12,7 +12,6 @@
 #include "support/floor_tasks.h"
 #include "support/peer.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <uco/uco.h>
 
@@ -380,38 +379,37 @@ uco_run_row(const void *row, double values[])
 
 /* --- the peers --- */
 
+static const struct peer_program go = {.path = PEER_GO};
+static const struct peer_program boost = {.path = PEER_BOOST};
 /* The slow one does a part of the work. */
-enum { PYTHON_DIVISOR = 20 };
+static const struct peer_program asyncio = {
+    .path = PEER_PYTHON,
+    .script = PEER_PYTHON_SCRIPT,
+    .divisor = 20,
+};
 
 static bool
-peer_run(const struct row *row, const char *program, const char *script, size_t divisor,
-         double values[])
+peer_run(const struct row *row, const struct peer_program *peer, double values[])
 {
-    size_t scaled = bench_scaled(row->units) / divisor;
-    char units[24];
-    const char *with_script[] = {program, script, row->name, units, NULL};
-    const char *alone[] = {program, row->name, units, NULL};
-
-    snprintf(units, sizeof units, "%zu", scaled > 0 ? scaled : 1);
-    return peer_measure(script != NULL ? with_script : alone, values, 1);
+    return peer_run_row(peer, row->name, bench_scaled(row->units), values, 1);
 }
 
 static bool
 go_run(const void *row, double values[])
 {
-    return peer_run(row, PEER_GO, NULL, 1, values);
+    return peer_run(row, &go, values);
 }
 
 static bool
 boost_run(const void *row, double values[])
 {
-    return peer_run(row, PEER_BOOST, NULL, 1, values);
+    return peer_run(row, &boost, values);
 }
 
 static bool
 asyncio_run(const void *row, double values[])
 {
-    return peer_run(row, PEER_PYTHON, PEER_PYTHON_SCRIPT, PYTHON_DIVISOR, values);
+    return peer_run(row, &asyncio, values);
 }
 
 /* --- the rows --- */
@@ -481,11 +479,9 @@ row_compare(const struct row *row)
         {row->floor_name, row->floor != NULL ? floor_run : NULL,
          row->uco != scope_work ? FLOOR_WITHOUT : "plain C has no such thing"},
         {"uco", uco_run_row, NULL},
-        {"Go", peer_is_here(PEER_GO) ? go_run : NULL, PEER_WITHOUT},
-        {"boost.fiber", row->boost_lacks == NULL && peer_is_here(PEER_BOOST) ? boost_run : NULL,
-         row->boost_lacks != NULL ? row->boost_lacks : PEER_WITHOUT},
-        {"asyncio", peer_is_here(PEER_PYTHON) ? asyncio_run : NULL,
-         "no Python from 3.11 was there when this was built"},
+        peer_subject_of("Go", &go, go_run, NULL),
+        peer_subject_of("boost.fiber", &boost, boost_run, row->boost_lacks),
+        peer_subject_of("asyncio", &asyncio, asyncio_run, NULL),
     };
 
     bench_compare_peers(row->what, &metric, 1, subjects, COUNT(subjects), row);

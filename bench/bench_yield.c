@@ -6,10 +6,13 @@
  * many.
  *
  * In a FIFO they must end in the order in which they began, which is checked.
+ *
+ * The peers (peers/yield.*) are programs, started anew for each round.
  */
 
 #include "support/bench.h"
 #include "support/floor.h"
+#include "support/peer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -237,29 +240,122 @@ static bool
 uco_run_yields(const void *count, double values[])
 {
     struct course course = course_new(*(const size_t *) count);
+    /* That the machine is busy is no news. Looking for slow steps costs as much as ever. */
+    const uco_loop_options options = {.slow_callback = 60};
 
-    return uco_run(yield_main, &course) == 0 && course_result(&course, values);
+    return uco_run_with(&options, yield_main, &course) == 0 && course_result(&course, values);
+}
+
+/* --- the peers --- */
+
+enum {
+    /* Of the full number of switches, what the slow ones do. */
+    PTH_DIVISOR = 50,
+    PYTHON_DIVISOR = 20,
+    PTH_RUNNERS_MAX = 1000,
+    /* Creating more takes the slow ones seconds: too long for a quick run. */
+    QUICK_RUNNERS_MAX = 10 * 1000,
+    ROUNDS_OF_MANY = 7,
+};
+
+static const struct peer_program boost = {.path = PEER_BOOST};
+static const struct peer_program st = {.path = PEER_ST};
+static const struct peer_program pth = {.path = PEER_PTH, .divisor = PTH_DIVISOR};
+static const struct peer_program go = {.path = PEER_GO};
+static const struct peer_program asyncio = {
+    .path = PEER_PYTHON,
+    .script = PEER_PYTHON_SCRIPT,
+    .divisor = PYTHON_DIVISOR,
+};
+static const struct peer_program uvloop = {
+    .path = PEER_UVLOOP,
+    .script = PEER_PYTHON_SCRIPT,
+    .loop = "uvloop",
+    .divisor = PYTHON_DIVISOR,
+};
+
+/* Its rows are the numbers of runners; a unit of work is a lap. */
+static bool
+peer_run(const struct peer_program *peer, const void *count, double values[])
+{
+    struct course course = course_new(*(const size_t *) count);
+    char row[24];
+
+    snprintf(row, sizeof row, "%zu", course.runners);
+    return peer_run_row(peer, row, course.laps, values, 1);
+}
+
+static bool
+boost_run(const void *count, double values[])
+{
+    return peer_run(&boost, count, values);
+}
+
+static bool
+st_run(const void *count, double values[])
+{
+    return peer_run(&st, count, values);
+}
+
+static bool
+pth_run(const void *count, double values[])
+{
+    return peer_run(&pth, count, values);
+}
+
+static bool
+go_run(const void *count, double values[])
+{
+    return peer_run(&go, count, values);
+}
+
+static bool
+asyncio_run(const void *count, double values[])
+{
+    return peer_run(&asyncio, count, values);
+}
+
+static bool
+uvloop_run(const void *count, double values[])
+{
+    return peer_run(&uvloop, count, values);
+}
+
+static void
+yields_compare(size_t count)
+{
+    static const struct bench_metric metric = {.name = "a switch", .unit = "ns"};
+    const char *slow = bench_quick() && count > QUICK_RUNNERS_MAX
+                           ? "so many take it too long for a quick run"
+                           : NULL;
+    const char *pth_lacks =
+        count > PTH_RUNNERS_MAX ? "each yield searches the queue of all that are ready" : NULL;
+    const struct bench_subject subjects[] = {
+        {"floor: FIFO and inline switch", floor_run, FLOOR_WITHOUT},
+        {"floor, prefetching the next but one", floor_run_prefetching, FLOOR_WITHOUT},
+        {"uco_yield", uco_run_yields, NULL},
+        peer_subject_of("boost.fiber", &boost, boost_run, slow),
+        peer_subject_of("State Threads", &st, st_run, slow),
+        peer_subject_of("Pth", &pth, pth_run, pth_lacks),
+        peer_subject_of("Go", &go, go_run, NULL),
+        peer_subject_of("asyncio", &asyncio, asyncio_run, slow),
+        peer_subject_of("uvloop", &uvloop, uvloop_run, slow),
+    };
+    char what[32];
+
+    snprintf(what, sizeof what, "N = %zu", count);
+    if (count >= QUICK_RUNNERS_MAX)
+        bench_rounds_at_most(bench_quick() ? 1 : ROUNDS_OF_MANY);
+    bench_compare_peers(what, &metric, 1, subjects, COUNT(subjects), &count);
 }
 
 int
 main(int argc, char **argv)
 {
-    static const struct bench_metric metric = {.name = "a switch", .unit = "ns"};
-    static const struct bench_subject subjects[] = {
-        {"floor: FIFO and inline switch", floor_run, FLOOR_WITHOUT},
-        {"floor, prefetching the next but one", floor_run_prefetching, FLOOR_WITHOUT},
-        {"uco_yield", uco_run_yields, NULL},
-    };
     static const size_t counts[] = {2, 100, 10000, 100000};
 
     bench_begin("bench_yield", "N coroutines that let each other run", argc, argv);
-    for (size_t i = 0; i < COUNT(counts); i++) {
-        char what[32];
-
-        if (bench_quick() && counts[i] > 1000)
-            break;
-        snprintf(what, sizeof what, "N = %zu", counts[i]);
-        bench_compare(what, &metric, 1, subjects, COUNT(subjects), &counts[i]);
-    }
+    for (size_t i = 0; i < COUNT(counts); i++)
+        yields_compare(counts[i]);
     return bench_end();
 }

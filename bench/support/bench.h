@@ -9,7 +9,7 @@
  * counts what was done, and a wrong count makes the program fail.
  *
  * A program ends with `return bench_end();`. Its arguments: --quick (a check that it works, in less
- * than a second; the figures mean nothing), --json, --rounds N.
+ * than a second; orders of magnitude only), --json FILE (all figures, for report.py), --rounds N.
  */
 
 #include <stdbool.h>
@@ -22,7 +22,7 @@
 enum {
     BENCH_METRICS_MAX = 6,
     BENCH_SUBJECTS_MAX = 16,
-    BENCH_VERDICTS_MAX = 32,
+    BENCH_VERDICTS_MAX = 128,
     BENCH_ROUNDS = 9,
     BENCH_ROUNDS_QUICK = 2,
     BENCH_ROUNDS_MAX = 999,
@@ -69,11 +69,15 @@ void bench_compare(const char *what, const struct bench_metric metrics[], size_t
 
 /**
  * The same for the floor, uco and its peers, in this order, with a second ratio: to the peer with
- * the best median. bench_end() sums up where uco stands.
+ * the best median. bench_end() sums up where uco stands. There may be several floors and several of
+ * uco: their names begin with "floor" and "uco", and all others are peers.
  */
 void bench_compare_peers(const char *what, const struct bench_metric metrics[], size_t metric_count,
                          const struct bench_subject subjects[], size_t subject_count,
                          const void *arg);
+
+/** The next comparison alone takes no more rounds than that: for one whose rounds take long. */
+void bench_rounds_at_most(unsigned rounds);
 
 /** main()'s result: 0, or 1 when anything was wrong. */
 int bench_end(void);

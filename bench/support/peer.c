@@ -2,8 +2,6 @@
 
 #include "peer.h"
 
-#include "bench.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -87,4 +85,28 @@ peer_measure(const char *const argv[], double values[], size_t count)
         return false;
     memcpy(values, numbers, count * sizeof values[0]);
     return true;
+}
+
+bool
+peer_run_row(const struct peer_program *peer, const char *row, size_t units, double values[],
+             size_t count)
+{
+    size_t part = peer->divisor > 0 ? units / peer->divisor : units;
+    char text[24];
+    const char *with_script[] = {peer->path, peer->script, row, text, peer->loop, NULL};
+    const char *alone[] = {peer->path, row, text, NULL};
+
+    snprintf(text, sizeof text, "%zu", part > 0 ? part : 1);
+    return peer_measure(peer->script != NULL ? with_script : alone, values, count);
+}
+
+struct bench_subject
+peer_subject_of(const char *name, const struct peer_program *peer, bench_run *run,
+                const char *lacks)
+{
+    return (struct bench_subject){
+        .name = name,
+        .run = lacks == NULL && peer_is_here(peer->path) ? run : NULL,
+        .without = lacks != NULL ? lacks : PEER_WITHOUT,
+    };
 }

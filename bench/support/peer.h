@@ -8,8 +8,7 @@
  * processor that the benchmark is pinned to.
  */
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "bench.h"
 
 /* The build tells their paths, of those that it found. */
 #ifndef PEER_GO
@@ -53,5 +52,26 @@ bool peer_is_here(const char *program);
  * Returns: false when it failed: it has said why.
  */
 bool peer_measure(const char *const argv[], double values[], size_t count);
+
+/** A program whose arguments are a row's name and how many units of its work to measure. */
+struct peer_program {
+    const char *path;   /* or the script's interpreter; NULL: cannot be had */
+    const char *script; /* NULL: it needs none */
+    const char *loop;   /* NULL, or the argument after those two */
+    size_t divisor;     /* a slow one does a part of the work; 0: all of it */
+};
+
+/** peer_measure() of one row. */
+bool peer_run_row(const struct peer_program *peer, const char *row, size_t units, double values[],
+                  size_t count);
+
+/**
+ * The subject that a peer is.
+ *
+ * @run:   Is to call peer_run_row() of it.
+ * @lacks: Why it cannot do this row; NULL: it can.
+ */
+struct bench_subject peer_subject_of(const char *name, const struct peer_program *peer,
+                                     bench_run *run, const char *lacks);
 
 #endif
