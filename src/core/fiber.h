@@ -30,7 +30,7 @@ struct uco__fiber_operations {
     const char *(*name)(const struct uco__fiber *fiber);
 };
 
-/* struct uco__fiber's `state`. */
+/* The `state` in its ready node. */
 enum uco__fiber_state {
     UCO__FIBER_NEW,
     UCO__FIBER_STARTED, /* runs, waits for one that it started eagerly, is in a run queue, or parked
@@ -38,34 +38,25 @@ enum uco__fiber_state {
     UCO__FIBER_ENDED,
 };
 
+/* One cache line, and all that a yield needs. */
 struct uco__fiber {
-    /* All that a yield needs: one cache line, when the fiber is aligned to one. */
     struct uco__ready ready;
     struct uco__context
-        context;         /* while it does not run; UCO__CONTEXT_NONE before it has a stack */
-    unsigned char state; /* enum uco__fiber_state */
-    bool began;          /* the task's own: its body */
-    bool attention;      /* the task's own: its next suspending call must look closer */
-    uint16_t successes;  /* the task's own: calls in a row that did not suspend */
-    uint16_t ignored;    /* the task's own: cancellations in a row */
+        context; /* while it does not run; UCO__CONTEXT_NONE before it has a stack */
     union {
         struct uco__stack *stack;
         struct uco__stack_pool *pool; /* before it has one */
     };
-
     struct uco__wait *wait; /* what it is parked in */
 };
+
+_Static_assert(sizeof(void *) != 8 || sizeof(struct uco__fiber) == 64, "it is one cache line");
 
 static inline void
 uco__fiber_init(struct uco__fiber *fiber, struct uco__stack_pool *pool)
 {
-    fiber->ready.run = NULL;
+    fiber->ready = (struct uco__ready){.state = UCO__FIBER_NEW};
     fiber->context.sp = UCO__CONTEXT_NONE;
-    fiber->state = UCO__FIBER_NEW;
-    fiber->began = false;
-    fiber->attention = false;
-    fiber->successes = 0;
-    fiber->ignored = 0;
     fiber->pool = pool;
     fiber->wait = NULL;
 }

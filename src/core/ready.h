@@ -12,7 +12,17 @@
 struct uco__ready {
     struct uco__ready *next;
     void (*run)(struct uco__ready *node); /* NULL: the node is a fiber's */
-    uint32_t order;                       /* the seeded shuffle's own */
+    union {
+        uint32_t order; /* a callback's: the seeded shuffle's own */
+        /* A fiber's, in the room that is left here. All but the state are its task's own: */
+        struct {
+            uint16_t successes; /* calls in a row that did not suspend */
+            uint16_t ignored;   /* cancellations in a row */
+        };
+    };
+    unsigned char state; /* enum uco__fiber_state */
+    bool began;          /* its body */
+    bool attention;      /* its next suspending call must look closer */
 };
 
 struct uco__ready_queue {

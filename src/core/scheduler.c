@@ -30,46 +30,55 @@ uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed)
 
 /* --- the seeded order --- */
 
-/* Two lists that are sorted by `order` become one. */
-static struct uco__ready *
-order_merge(struct uco__ready *a, struct uco__ready *b)
+struct shuffled {
+    struct uco__ready *nodes;
+    uint32_t count;
+};
+
+/* Two shuffled lists become one: who comes next is drawn, as often from either as it has nodes
+ * left. So each order is as likely as any other. */
+static struct shuffled
+shuffle_merge(uint64_t *random, struct shuffled a, struct shuffled b)
 {
-    struct uco__ready *head = NULL;
-    struct uco__ready **tail = &head;
+    struct shuffled merged = {.nodes = NULL, .count = a.count + b.count};
+    struct uco__ready **tail = &merged.nodes;
 
-    while (a != NULL && b != NULL) {
-        struct uco__ready **first = a->order <= b->order ? &a : &b;
+    while (a.count > 0 && b.count > 0) {
+        struct shuffled *from = uco__random_next(random) % (a.count + b.count) < a.count ? &a : &b;
 
-        *tail = *first;
-        tail = &(*first)->next;
-        *first = (*first)->next;
+        *tail = from->nodes;
+        tail = &from->nodes->next;
+        from->nodes = from->nodes->next;
+        from->count--;
     }
-    *tail = a != NULL ? a : b;
-    return head;
+    *tail = a.count > 0 ? a.nodes : b.nodes;
+    return merged;
 }
 
-/* Sorts by `order`, in place: list i of `sorted` has 2^i nodes, or none. */
+/* In place: list i of `lists` has 2^i nodes, or none. */
 static struct uco__ready *
-order_sort(struct uco__ready *list)
+shuffle(uint64_t *random, struct uco__ready *nodes)
 {
-    struct uco__ready *sorted[64] = {0};
-    struct uco__ready *result = NULL;
+    struct shuffled lists[32] = {0};
+    struct shuffled result = {0};
 
-    while (list != NULL) {
-        struct uco__ready *node = list;
+    while (nodes != NULL) {
+        struct shuffled list = {.nodes = nodes, .count = 1};
         int i = 0;
 
-        list = node->next;
-        node->next = NULL;
-        for (; sorted[i] != NULL; i++) {
-            node = order_merge(sorted[i], node);
-            sorted[i] = NULL;
+        nodes = nodes->next;
+        list.nodes->next = NULL;
+        for (; lists[i].count > 0; i++) {
+            list = shuffle_merge(random, lists[i], list);
+            lists[i].count = 0;
         }
-        sorted[i] = node;
+        lists[i] = list;
     }
-    for (int i = 0; i < 64; i++)
-        result = order_merge(sorted[i], result);
-    return result;
+    for (int i = 0; i < 32; i++) {
+        if (lists[i].count > 0)
+            result = shuffle_merge(random, lists[i], result);
+    }
+    return result.nodes;
 }
 
 void
@@ -84,10 +93,11 @@ uco__scheduler_shuffle(struct uco__scheduler *scheduler)
     uco__ready_queue_init(&callbacks);
     for (node = scheduler->batch.head; node != NULL; node = next, size++) {
         next = node->next;
-        node->order = node->run != NULL ? size : (uint32_t) uco__random_next(&scheduler->random);
+        if (node->run != NULL)
+            node->order = size;
         uco__ready_queue_push(node->run != NULL ? &callbacks : &fibers, node);
     }
-    shuffled = order_sort(fibers.head);
+    shuffled = shuffle(&scheduler->random, fibers.head);
     uco__ready_queue_init(&scheduler->batch);
     for (; place < size; place++) {
         if (callbacks.head != NULL && callbacks.head->order == place) {
@@ -295,7 +305,7 @@ scheduler_resume(struct uco_loop *loop, struct uco__fiber *fiber)
     struct uco__scheduler *scheduler = &loop->scheduler;
 
     if (!uco__fiber_has_stack(fiber) && !fiber_take_stack(fiber, uco__stack_take(fiber->pool))) {
-        fiber->state = UCO__FIBER_ENDED;
+        fiber->ready.state = UCO__FIBER_ENDED;
         loop->operations->fiber->no_stack(fiber);
         return;
     }
@@ -397,8 +407,8 @@ uco__scheduler_yield(struct uco_loop *loop)
 void
 uco__scheduler_start(struct uco_loop *loop, struct uco__fiber *fiber)
 {
-    UCO__ASSERT(fiber->state == UCO__FIBER_NEW);
-    fiber->state = UCO__FIBER_STARTED;
+    UCO__ASSERT(fiber->ready.state == UCO__FIBER_NEW);
+    fiber->ready.state = UCO__FIBER_STARTED;
     uco__ready_queue_push(&loop->scheduler.ready, &fiber->ready);
 }
 
@@ -415,7 +425,7 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
     scheduler->eager_home = parent == NULL;
     if (fiber_take_stack(fiber, uco__stack_take(fiber->pool))) {
         *loop->errno_location = 0;
-        fiber->state = UCO__FIBER_STARTED;
+        fiber->ready.state = UCO__FIBER_STARTED;
         scheduler->current = fiber;
         scheduler->switches++;
         uco__scheduler_set_pace(loop);
@@ -424,7 +434,7 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
         else
             switch_to(scheduler, &scheduler->home.context, &scheduler->home, fiber, false);
     } else {
-        fiber->state = UCO__FIBER_ENDED;
+        fiber->ready.state = UCO__FIBER_ENDED;
         parent = uco__scheduler_callback_begin(loop);
         loop->operations->fiber->no_stack(fiber);
         uco__scheduler_callback_end(loop, parent);

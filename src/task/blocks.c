@@ -14,9 +14,8 @@
  * 4. A block goes back to the heap that it is from, whoever gives it back: otherwise a thread that
  *    submits and a loop that ends tasks would make ever more of them.
  *
- * They lie densely: those of neighbouring tasks share pages, and a switch from one to the next
- * finds them in the cache. (Next to the hot end of its stack each would touch a cache line, and a
- * page, of its own.)
+ * They lie densely: those of neighbouring tasks share pages. (Next to the hot end of its stack each
+ * would touch a cache line, and a page, of its own.)
  */
 
 #include "task/blocks.h"
@@ -29,7 +28,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define SEGMENT_BYTES ((size_t) 64 * 1024) /* and their alignment: a block finds its segment */
 #define AREA_SEGMENTS_MAX 16
 
 /* One mapping of several segments. */
@@ -38,25 +36,6 @@ struct uco__task_area {
     void *map;
     size_t bytes;
 };
-
-struct uco__task_segment {
-    struct uco__list link; /* in one of the heap's lists */
-    struct uco__task *free;
-    struct uco__task_heap *heap;
-    unsigned in_use;
-    unsigned made;
-    bool idle; /* and was so when the last period ended */
-    _Alignas(UCO__TASK_ALIGNMENT) struct uco__task tasks[];
-};
-
-#define SEGMENT_BLOCKS                                                                             \
-    ((SEGMENT_BYTES - sizeof(struct uco__task_segment)) / sizeof(struct uco__task))
-
-static struct uco__task_segment *
-segment_of(struct uco__task *task)
-{
-    return (struct uco__task_segment *) ((uintptr_t) task & ~(uintptr_t) (SEGMENT_BYTES - 1));
-}
 
 static void
 heap_init(struct uco__task_heap *heap)
@@ -93,7 +72,8 @@ area_new(struct uco__task_blocks *blocks)
     area = uco__allocate(sizeof *area);
     if (area == NULL)
         return false;
-    area->bytes = (count + 1) * SEGMENT_BYTES; /* the last one is what the alignment costs */
+    area->bytes =
+        (count + 1) * UCO__TASK_SEGMENT_BYTES; /* the last one is what the alignment costs */
     if (uco__map(area->bytes, &area->map) < 0) {
         uco__free(area);
         return false;
@@ -101,9 +81,11 @@ area_new(struct uco__task_blocks *blocks)
     area->next = blocks->areas;
     blocks->areas = area;
     blocks->segments += count;
-    first = ((uintptr_t) area->map + SEGMENT_BYTES - 1) & ~(uintptr_t) (SEGMENT_BYTES - 1);
+    first = ((uintptr_t) area->map + UCO__TASK_SEGMENT_BYTES - 1) &
+            ~(uintptr_t) (UCO__TASK_SEGMENT_BYTES - 1);
     for (size_t i = count; i-- > 0;)
-        bare[blocks->bare_count++] = (struct uco__task_segment *) (first + i * SEGMENT_BYTES);
+        bare[blocks->bare_count++] =
+            (struct uco__task_segment *) (first + i * UCO__TASK_SEGMENT_BYTES);
     return true;
 }
 
@@ -143,21 +125,28 @@ segment_move(struct uco__task_segment *segment, struct uco__list *list)
     uco__list_push_front(list, &segment->link);
 }
 
+static void
+block_show(struct uco__task *task)
+{
+    uco__sanitizer_show(uco__task_fiber(task), sizeof(struct uco__fiber));
+    uco__sanitizer_show(task, sizeof *task);
+}
+
 static struct uco__task *
 segment_take(struct uco__task_segment *segment)
 {
     struct uco__task *task = segment->free;
 
     if (UCO__LIKELY(task != NULL)) {
-        uco__sanitizer_show(task, sizeof *task);
+        block_show(task);
         segment->free = task->next_free;
     } else {
         task = &segment->tasks[segment->made++];
-        uco__sanitizer_show(task, sizeof *task);
+        block_show(task);
     }
     if (segment->in_use++ == 0)
         segment_move(segment, &segment->heap->partial);
-    if (segment->in_use == SEGMENT_BLOCKS)
+    if (segment->in_use == UCO__TASK_SEGMENT_TASKS)
         segment_move(segment, &segment->heap->full);
     return task;
 }
@@ -167,10 +156,11 @@ segment_give(struct uco__task_segment *segment, struct uco__task *task)
 {
     task->next_free = segment->free;
     segment->free = task;
+    uco__sanitizer_hide(uco__task_fiber(task), sizeof(struct uco__fiber));
     uco__sanitizer_hide(task, sizeof *task);
     uco__sanitizer_show(&task->id,
                         offsetof(struct uco__task, phase) - offsetof(struct uco__task, id));
-    if (segment->in_use-- == SEGMENT_BLOCKS)
+    if (segment->in_use-- == UCO__TASK_SEGMENT_TASKS)
         segment_move(segment, &segment->heap->partial);
     if (segment->in_use == 0) {
         segment->idle = false;
@@ -220,7 +210,7 @@ blocks_fetch(struct uco__task_blocks *blocks)
     while (task != NULL) {
         struct uco__task *next = task->next_free;
 
-        segment_give(segment_of(task), task);
+        segment_give(uco__task_segment_of(task), task);
         task = next;
     }
 }
@@ -280,12 +270,12 @@ uco__task_blocks_give(struct uco_loop *loop, struct uco__task *task, bool here)
     /* Only this thread can close it. */
     if (UCO__LIKELY(here && !foreign && !blocks->closed)) {
         blocks->taken--;
-        segment_give(segment_of(task), task);
+        segment_give(uco__task_segment_of(task), task);
         return;
     }
     uco__mutex_lock(&blocks->mutex);
     if (foreign) {
-        segment_give(segment_of(task), task);
+        segment_give(uco__task_segment_of(task), task);
         if (!uco__list_empty(&blocks->foreign.empty))
             atomic_store_explicit(&blocks->foreign_spare, true, memory_order_relaxed);
     } else {
@@ -322,7 +312,7 @@ heap_trim(struct uco__task_blocks *blocks, struct uco__task_heap *heap, unsigned
         if (!segment->idle)
             break;
         uco__list_remove(&segment->link); /* before its link is gone too */
-        if (UCO__SYSTEM(madvise, madvise(segment, SEGMENT_BYTES, MADV_DONTNEED)) < 0) {
+        if (UCO__SYSTEM(madvise, madvise(segment, UCO__TASK_SEGMENT_BYTES, MADV_DONTNEED)) < 0) {
             uco__list_push_back(&heap->empty, &segment->link);
             break;
         }

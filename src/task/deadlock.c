@@ -133,7 +133,7 @@ uco__deadlock_stuck(struct uco_loop *loop)
     runtime->deadlocked = true;
     for (struct uco__task *task = task_first(&runtime->roots); task != NULL;
          task = task_after(runtime, task)) {
-        const struct uco__wait *wait = task->fiber.wait;
+        const struct uco__wait *wait = uco__task_fiber(task)->wait;
 
         used += (size_t) snprintf(text + used, sizeof text - used, "%s '%s' waits for %s",
                                   used > 0 ? "," : "", uco__task_name(task),

@@ -104,7 +104,7 @@ uco__group_member_ended(struct uco__task *task)
     if (result < 0 && result != -ECANCELED) {
         group_note(group, uco__task_name(task), result);
         /* One that got no stack could not be created, really. */
-        if (task->fiber.began)
+        if (uco__task_fiber(task)->ready.began)
             group_close(group);
         if (group->owner == NULL)
             group_report_error(group); /* nobody is left to wait */
@@ -260,8 +260,8 @@ member_begin(struct uco_group *group, struct uco__task *task, bool eager)
         uco_unref(&task->future);
         return;
     }
-    task->fiber.ready.run = member_unref_run;
-    uco__scheduler_call(group->loop, &task->fiber.ready);
+    uco__task_fiber(task)->ready.run = member_unref_run;
+    uco__scheduler_call(group->loop, &uco__task_fiber(task)->ready);
 }
 
 uco_task *

@@ -53,7 +53,8 @@ scope_outer_effective(const struct uco__scope *scope)
 static void
 scope_update_attention(struct uco__task *task)
 {
-    task->fiber.attention = task->scope->effective || task->scope->reach != UCO__NEVER;
+    uco__task_fiber(task)->ready.attention =
+        task->scope->effective || task->scope->reach != UCO__NEVER;
 }
 
 /* A deadline changed: from this scope inwards, as far as it reaches. */
@@ -235,7 +236,7 @@ scope_pop(struct uco__task *task)
     task->scope->inner = NULL;
     scope_update_attention(task);
     if (!task->scope->effective)
-        task->fiber.ignored = 0;
+        uco__task_fiber(task)->ready.ignored = 0;
     slot_push(slots, slot_of(scope));
 }
 

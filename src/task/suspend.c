@@ -34,8 +34,8 @@ void
 uco__task_deliver(struct uco__task *task)
 {
     uco__scope_delivered(task);
-    task->fiber.successes = 0;
-    if (++task->fiber.ignored == UCO__TASK_IGNORED_MAX)
+    uco__task_fiber(task)->ready.successes = 0;
+    if (++uco__task_fiber(task)->ready.ignored == UCO__TASK_IGNORED_MAX)
         uco__report(task->future.loop, &task->future,
                     "task '%s' has ignored its cancellation %d times in a row: a loop that does "
                     "not end on -ECANCELED?",
@@ -50,10 +50,10 @@ checkpoint(struct uco__task *task, bool completing)
         uco__task_deliver(task);
         return -ECANCELED;
     }
-    task->fiber.ignored = 0;
-    if (UCO__LIKELY(++task->fiber.successes < UCO__TASK_SUCCESSES_MAX))
+    uco__task_fiber(task)->ready.ignored = 0;
+    if (UCO__LIKELY(++uco__task_fiber(task)->ready.successes < UCO__TASK_SUCCESSES_MAX))
         return 0;
-    task->fiber.successes = 0;
+    uco__task_fiber(task)->ready.successes = 0;
     uco__scheduler_yield(task->future.loop);
     if (!completing && uco__scope_cancelled(task)) {
         uco__task_deliver(task);
@@ -77,7 +77,7 @@ uco__task_checkpoint_completing(struct uco__task *task)
 int
 uco__task_checkpoint_suspending(struct uco__task *task)
 {
-    task->fiber.successes = 0;
+    uco__task_fiber(task)->ready.successes = 0;
     return checkpoint(task, false);
 }
 
@@ -119,9 +119,10 @@ yield_slow(void)
 
     if (UCO__UNLIKELY(task == NULL))
         return uco__misuse(error, "uco_yield: not in a coroutine");
-    task->fiber.successes = 0; /* it is about to let others run, and need not do so twice */
+    uco__task_fiber(task)->ready.successes =
+        0; /* it is about to let others run, and need not do so twice */
     error = checkpoint(task, false);
-    task->fiber.successes = 0;
+    uco__task_fiber(task)->ready.successes = 0;
     if (error == 0)
         uco__scheduler_yield(task->future.loop);
     return error;
@@ -130,15 +131,21 @@ yield_slow(void)
 int
 uco_yield(void)
 {
-    struct uco__task *task = uco__task_here();
+    struct uco_loop *loop = uco__running;
+    struct uco__fiber *fiber;
 
-    if (UCO__UNLIKELY(task == NULL || task->fiber.attention))
+    if (UCO__UNLIKELY(loop == NULL || uco__loop_stale(loop)))
         return yield_slow();
-    if (task->fiber.successes != 0 || task->fiber.ignored != 0) {
-        task->fiber.successes = 0;
-        task->fiber.ignored = 0;
+    fiber = loop->scheduler.current;
+    if (UCO__UNLIKELY(fiber == NULL || fiber->ready.attention))
+        return yield_slow();
+    if (fiber->ready.successes != 0 || fiber->ready.ignored != 0) {
+        fiber->ready.successes = 0;
+        fiber->ready.ignored = 0;
     }
-    return uco__scheduler_yield(task->future.loop);
+    uco__ready_queue_push_open(&loop->scheduler.ready, &fiber->ready);
+    uco__scheduler_leave(loop, fiber);
+    return 0;
 }
 
 struct sleeper {

@@ -36,9 +36,9 @@ static atomic_uint_fast64_t task_ids;
 void
 uco__task_check_children(struct uco__task *task)
 {
-    if (task->phase == UCO__TASK_RETURNED && task->fiber.wait != NULL &&
+    if (task->phase == UCO__TASK_RETURNED && uco__task_fiber(task)->wait != NULL &&
         uco__list_empty(&task->children))
-        uco__wake(task->fiber.wait, 0);
+        uco__wake(uco__task_fiber(task)->wait, 0);
 }
 
 /* Publishes the result. The task may be gone when this returns. */
@@ -50,7 +50,7 @@ task_end(struct uco__task *task, intptr_t result)
     if (UCO__UNLIKELY(task->locals != NULL))
         uco__locals_drop(task);
     task->phase = UCO__TASK_ENDED;
-    task->fiber.state = UCO__FIBER_ENDED;
+    uco__task_fiber(task)->ready.state = UCO__FIBER_ENDED;
     uco__list_remove(&task->sibling);
     if (task->parent != NULL)
         uco__task_check_children(task->parent);
@@ -104,8 +104,8 @@ reminder_fire(struct uco__timer *timer)
 {
     struct uco__task *task = UCO__CONTAINER(timer, struct reminder, timer)->task;
 
-    if (task->fiber.wait != NULL)
-        uco__wake(task->fiber.wait, UCO__REMINDED);
+    if (uco__task_fiber(task)->wait != NULL)
+        uco__wake(uco__task_fiber(task)->wait, UCO__REMINDED);
 }
 
 /* Rule 5 of the API: the tasks that a coroutine created end before it does. Nothing interrupts
@@ -174,7 +174,7 @@ task_body(struct uco__fiber *fiber)
     intptr_t result;
 
     task->phase = UCO__TASK_RUNNING;
-    task->fiber.began = true;
+    uco__task_fiber(task)->ready.began = true;
     task->http_error = NULL;
     task->holding = true;
     result = task->fn(task->arg);
@@ -309,9 +309,9 @@ uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn
     task->stack_pages = uco__stack_pages(stack_size);
     task->phase = UCO__TASK_NEW;
     atomic_init(&task->cancelling, false);
-    task->fiber.ready.run = task_adopt_run;
-    task->fiber.state = UCO__FIBER_NEW;
-    task->fiber.began = false;
+    uco__task_fiber(task)->ready.run = task_adopt_run;
+    uco__task_fiber(task)->ready.state = UCO__FIBER_NEW;
+    uco__task_fiber(task)->ready.began = false;
     task->cancellation.run = task_cancel_run;
     uco__list_init(&task->sibling);
     uco__list_init(&task->children);
@@ -331,8 +331,8 @@ task_join_tree(struct uco__task *task, struct uco__task *parent)
 
     if (UCO__UNLIKELY(task->stack_pages != 0))
         pool = uco__stack_pool_get(&runtime->loop.stacks, uco__stack_pages_size(task->stack_pages));
-    uco__fiber_init(&task->fiber, pool);
-    task->fiber.attention = task->root.effective; /* cancelled on its way here */
+    uco__fiber_init(uco__task_fiber(task), pool);
+    uco__task_fiber(task)->ready.attention = task->root.effective; /* cancelled on its way here */
     uco_ref(&task->future);
     task->parent = parent;
     uco__list_push_back(parent != NULL ? &parent->children : &runtime->roots, &task->sibling);
@@ -354,7 +354,7 @@ uco__task_adopt(struct uco__task *task, struct uco__task *parent)
 
     if (!task_join_tree(task, parent))
         return;
-    uco__scheduler_start(loop, &task->fiber);
+    uco__scheduler_start(loop, uco__task_fiber(task));
     if (task->root.effective)
         uco__task_interrupt(task); /* cancelled on its way here */
     /* A closing loop takes only what its tasks need to end. */
@@ -370,7 +370,7 @@ uco__task_begin(struct uco__task *task, struct uco__task *parent, bool eager)
     if (!eager || uco__runtime_of(loop)->draining || loop->scheduler.detours > 0)
         uco__task_adopt(task, parent);
     else if (task_join_tree(task, parent))
-        uco__scheduler_start_eager(loop, &task->fiber);
+        uco__scheduler_start_eager(loop, uco__task_fiber(task));
 }
 
 static uco_task *
@@ -428,7 +428,7 @@ task_free_now(struct uco__task *task)
 
     if (UCO__UNLIKELY(name != NULL))
         uco__free(name);
-    if (UCO__UNLIKELY(task->fiber.began && task->http_error != NULL))
+    if (UCO__UNLIKELY(uco__task_fiber(task)->ready.began && task->http_error != NULL))
         uco__free(task->http_error);
     uco__task_blocks_give(loop, task, uco__loop_is_here(loop));
 }
@@ -471,11 +471,11 @@ uco__task_free(struct uco_future *future)
     atomic_store(&future->references, 1);
     atomic_store(&future->read, true);
     if (atomic_load(&loop->runner) != uco__thread_self() && !uco__loop_stale(loop)) {
-        task->fiber.ready.run = task_report_run;
-        posted = uco__loop_push(loop, &task->fiber.ready);
+        uco__task_fiber(task)->ready.run = task_report_run;
+        posted = uco__loop_push(loop, &uco__task_fiber(task)->ready);
     }
     if (posted < 0)
-        task_report_run(&task->fiber.ready);
+        task_report_run(&uco__task_fiber(task)->ready);
 }
 
 /* --- cancellation --- */
@@ -483,10 +483,10 @@ uco__task_free(struct uco_future *future)
 void
 uco__task_interrupt(struct uco__task *task)
 {
-    if (task->phase == UCO__TASK_NEW && task->fiber.state == UCO__FIBER_STARTED)
-        task->fiber.ready.run = task_discard_run;
+    if (task->phase == UCO__TASK_NEW && uco__task_fiber(task)->ready.state == UCO__FIBER_STARTED)
+        uco__task_fiber(task)->ready.run = task_discard_run;
     else if (task->phase == UCO__TASK_RUNNING)
-        uco__interrupt(&task->fiber, UCO__INTERRUPTED);
+        uco__interrupt(uco__task_fiber(task), UCO__INTERRUPTED);
 }
 
 int

@@ -10,7 +10,6 @@
 #include "task/future.h"
 #include "task/scope.h"
 
-#define UCO__TASK_ALIGNMENT UCO__CACHE_LINE /* a yield needs one of the task */
 /* A task that ignores so many cancellations in a row is reported. */
 #define UCO__TASK_IGNORED_MAX 1000
 /* So many calls in a row may finish at once; then others get their turn. */
@@ -44,7 +43,6 @@ struct uco__task {
     struct uco_future future; /* first: a task is a future */
     uco_fn *fn;
     void *arg;
-    _Alignas(UCO__TASK_ALIGNMENT) struct uco__fiber fiber;
     struct uco__list sibling;  /* in the parent's children, or the loop's roots */
     struct uco__list children; /* that have not ended */
     struct uco__ending *endings;
@@ -83,6 +81,36 @@ struct uco__task {
     unsigned char phase;    /* enum uco__task_phase */
     atomic_bool cancelling; /* `cancellation` is on its way */
 };
+
+/* Tasks and their fibers lie side by side, in segments that are aligned to their size. Those who
+ * only take turns need the fibers alone: these lie densely, so that going from one to the next in
+ * the order of their creation is a walk through memory that the processor foresees. */
+#define UCO__TASK_SEGMENT_BYTES ((size_t) 64 * 1024)
+#define UCO__TASK_SEGMENT_TASKS                                                                    \
+    ((UCO__TASK_SEGMENT_BYTES - (size_t) 2 * UCO__CACHE_LINE) /                                    \
+     (sizeof(struct uco__fiber) + sizeof(struct uco__task)))
+
+struct uco__task_heap;
+
+struct uco__task_segment {
+    struct uco__list link; /* in one of the heap's lists */
+    struct uco__task *free;
+    struct uco__task_heap *heap;
+    unsigned in_use;
+    unsigned made;
+    bool idle; /* and was so when the last period ended */
+    _Alignas(UCO__CACHE_LINE) struct uco__fiber fibers[UCO__TASK_SEGMENT_TASKS];
+    struct uco__task tasks[UCO__TASK_SEGMENT_TASKS];
+};
+
+_Static_assert(sizeof(struct uco__task_segment) <= UCO__TASK_SEGMENT_BYTES, "it fits");
+
+static inline struct uco__task_segment *
+uco__task_segment_of(const void *part)
+{
+    return (struct uco__task_segment *) ((uintptr_t) part &
+                                         ~(uintptr_t) (UCO__TASK_SEGMENT_BYTES - 1));
+}
 
 /* Results of uco__task_park() beside what the wait was woken with. */
 #define UCO__INTERRUPTED INTPTR_MIN
@@ -163,7 +191,17 @@ UCO__EXPORT const char *uco__task_name(struct uco__task *task);
 static inline struct uco__task *
 uco__task_of_fiber(const struct uco__fiber *fiber)
 {
-    return UCO__CONTAINER((uintptr_t) fiber, struct uco__task, fiber);
+    struct uco__task_segment *segment = uco__task_segment_of(fiber);
+
+    return &segment->tasks[fiber - segment->fibers];
+}
+
+static inline struct uco__fiber *
+uco__task_fiber(const struct uco__task *task)
+{
+    struct uco__task_segment *segment = uco__task_segment_of(task);
+
+    return &segment->fibers[task - segment->tasks];
 }
 
 static inline struct uco__task *
@@ -201,7 +239,7 @@ uco__task_park_here(struct uco__task *task, struct uco__wait *wait)
         wait->abort(wait) == UCO__UNLINKED)
         uco__wake(wait, UCO__INTERRUPTED);
     r = uco__park_here(task->future.loop, wait);
-    task->fiber.successes = 0;
+    uco__task_fiber(task)->ready.successes = 0;
     if (UCO__UNLIKELY(r == UCO__INTERRUPTED))
         uco__task_deliver(task);
     return r;
@@ -211,12 +249,12 @@ uco__task_park_here(struct uco__task *task, struct uco__wait *wait)
 static inline bool
 uco__task_pass(struct uco__task *task)
 {
-    struct uco__fiber *fiber = &task->fiber;
+    struct uco__ready *own = &uco__task_fiber(task)->ready;
 
-    if (UCO__UNLIKELY(fiber->attention || fiber->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
+    if (UCO__UNLIKELY(own->attention || own->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
         return false;
-    fiber->ignored = 0;
-    fiber->successes++;
+    own->ignored = 0;
+    own->successes++;
     return true;
 }
 
@@ -224,10 +262,10 @@ uco__task_pass(struct uco__task *task)
 static inline bool
 uco__task_pass_completing(struct uco__task *task)
 {
-    if (UCO__UNLIKELY(task->fiber.successes + 1 >= UCO__TASK_SUCCESSES_MAX))
+    if (UCO__UNLIKELY(uco__task_fiber(task)->ready.successes + 1 >= UCO__TASK_SUCCESSES_MAX))
         return false;
-    task->fiber.ignored = 0;
-    task->fiber.successes++;
+    uco__task_fiber(task)->ready.ignored = 0;
+    uco__task_fiber(task)->ready.successes++;
     return true;
 }
 

@@ -38,7 +38,7 @@ submit(const char *file, int line, uco_loop *loop, const uco_task_options *optio
     task->file = file;
     task->line = line;
     uco_ref(&task->future); /* the caller may drop its own before the loop has seen the task */
-    error = uco__loop_post(loop, &task->fiber.ready);
+    error = uco__loop_post(loop, &uco__task_fiber(task)->ready);
     if (error == 0)
         return &task->future;
     uco_unref(&task->future);
