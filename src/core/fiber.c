@@ -9,7 +9,7 @@
 
 #include "core/fiber.h"
 
-#include "core/loop.h"
+#include "core/leave.h"
 
 #if UCO__ASAN
 __thread struct uco__sanitizer *uco__sanitizer_left;

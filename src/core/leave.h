@@ -81,17 +81,25 @@ uco__scheduler_pick_quickly(struct uco_loop *loop)
     return context;
 }
 
-/* On the stack that was given back: true when it has a new fiber. */
-static inline __attribute__((always_inline)) bool
-uco__scheduler_end_quickly(struct uco_loop *loop, struct uco__stack *stack)
+/* On a fiber's stack, when its body has returned: goes on with what is next. Returns when the stack
+ * has a new fiber. */
+static inline __attribute__((always_inline)) void
+uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
 {
-    struct uco__context *to = UCO__SWITCH_QUICK ? uco__scheduler_pick_quickly(loop) : NULL;
+    struct uco__context *to;
 
+    if (UCO__UNLIKELY(uco__loop_stale(loop) ||
+                      (loop->stacks.unguarded > 0 && uco__stack_overflowed(stack))))
+        uco__scheduler_end_badly(loop);
+    *loop->errno_location = 0;
+    /* Given back first: if a new fiber is next, it takes this very stack, and no switch is needed.
+     */
+    uco__stack_give_back(stack);
+    to = UCO__SWITCH_QUICK ? uco__scheduler_pick_quickly(loop) : NULL;
     if (UCO__UNLIKELY(to == NULL))
-        return false;
-    if (to != &stack->context)
+        uco__scheduler_end_slowly(loop, stack);
+    else if (to != &stack->context)
         uco__context_switch_registers(&stack->context, to);
-    return true;
 }
 
 /* The current fiber suspends: what will make it ready again has been seen to. */

@@ -178,6 +178,15 @@ fiber_take_stack(struct uco__fiber *fiber, struct uco__stack *stack)
     return true;
 }
 
+void
+uco__scheduler_end_badly(const struct uco_loop *loop)
+{
+    uco__panic(
+        uco__loop_stale(loop)
+            ? "a coroutine returned in a child of fork(): the child must end with _exit() or exec()"
+            : "the stack of a task without guard page overflowed: memory is corrupt");
+}
+
 /* Back to whoever started the current fiber eagerly. */
 static UCO__NOINLINE struct uco__fiber *
 scheduler_pick_eager(struct uco_loop *loop)
@@ -267,23 +276,11 @@ uco__scheduler_set_pace(struct uco_loop *loop)
                         !UCO__SWITCH_QUICK || uco__context_by_ucontext;
 }
 
-void
-uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
+UCO__NOINLINE void
+uco__scheduler_end_slowly(struct uco_loop *loop, struct uco__stack *stack)
 {
-    struct uco__fiber *to;
+    struct uco__fiber *to = scheduler_pick(loop);
 
-    if (UCO__UNLIKELY(uco__loop_stale(loop)))
-        uco__panic(
-            "a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
-    if (UCO__UNLIKELY(loop->stacks.unguarded > 0) && uco__stack_overflowed(stack))
-        uco__panic("the stack of a task without guard page overflowed: memory is corrupt");
-    *loop->errno_location = 0;
-    /* Given back first: if a new fiber is next, it takes this very stack, and no switch is needed.
-     */
-    uco__stack_give_back(stack);
-    if (UCO__LIKELY(uco__scheduler_end_quickly(loop, stack)))
-        return;
-    to = scheduler_pick(loop);
     if (to == NULL || to->stack != stack)
         switch_to(&loop->scheduler, &stack->context, stack, to, true);
 }

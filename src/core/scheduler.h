@@ -104,9 +104,11 @@ int uco__scheduler_yield(struct uco_loop *loop);
 void uco__scheduler_start(struct uco_loop *loop, struct uco__fiber *fiber);
 /* Runs a new fiber at once, until it first suspends or ends. */
 void uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber);
-/* On a fiber's stack, when its body has returned: goes on with what is next. Returns when the stack
- * has a new fiber. */
-void uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack);
+/* On a stack that was given back: goes on with what is next, in whatever way it must be done.
+ * Returns when the stack has a new fiber. (core/leave.h has the usual way.) */
+void uco__scheduler_end_slowly(struct uco_loop *loop, struct uco__stack *stack);
+/* A fiber's body has returned where it must not, or on a stack that has overflowed. */
+UCO__NORETURN void uco__scheduler_end_badly(const struct uco_loop *loop);
 /* A callback for home, in the next turn. */
 UCO__EXPORT void uco__scheduler_call(struct uco_loop *loop, struct uco__ready *node);
 

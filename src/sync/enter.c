@@ -47,19 +47,17 @@ uco__sync_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
-UCO__JUMP_BODY int uco__sync_wait_body(struct uco__task *task, struct uco_waiters *list,
+UCO__JUMP_BODY int uco__sync_wait_body(struct uco__fiber *fiber, struct uco_waiters *list,
                                        const char *what);
 
 int
-uco__sync_wait_body(struct uco__task *task, struct uco_waiters *list, const char *what)
+uco__sync_wait_body(struct uco__fiber *fiber, struct uco_waiters *list, const char *what)
 {
     struct uco__sync_waiter waiter;
-    intptr_t r;
 
     uco__wait_init(&waiter.wait, what, uco__sync_abort);
     uco__waiters_push(list, &waiter);
-    r = uco__task_park_here(task, &waiter.wait);
-    return UCO__UNLIKELY(r == UCO__INTERRUPTED) ? -ECANCELED : (int) r;
+    return (int) uco__sync_park(fiber, &waiter.wait);
 }
 
 UCO__RETURNS_BY_JUMP(uco__sync_wait);

@@ -21,17 +21,17 @@ event_wait_slow(uco_event *e)
         r = uco__task_checkpoint(task);
     if (r < 0 || e->is_set)
         return r;
-    return uco__sync_wait(task, &e->waiters, "an event");
+    return uco__sync_wait(uco__task_fiber(task), &e->waiters, "an event");
 }
 
 int
 uco_event_wait(uco_event *e)
 {
-    struct uco__task *task = e != NULL ? uco__sync_pass(&e->loop) : NULL;
+    struct uco__fiber *fiber = e != NULL ? uco__sync_pass(&e->loop) : NULL;
 
-    if (UCO__UNLIKELY(task == NULL))
+    if (UCO__UNLIKELY(fiber == NULL))
         return event_wait_slow(e);
-    return e->is_set ? 0 : uco__sync_wait(task, &e->waiters, "an event");
+    return e->is_set ? 0 : uco__sync_wait(fiber, &e->waiters, "an event");
 }
 
 static int

@@ -189,14 +189,12 @@ int
 uco__lock_wait_body(struct uco__task *task, uco_lock *l)
 {
     struct uco__lock_waiter self;
-    intptr_t r;
 
     self.task = task;
     self.lock = l;
     uco__wait_init(&self.waiter.wait, "a lock", lock_abort);
     lock_queue(&self);
-    r = uco__task_park_here(task, &self.waiter.wait);
-    return UCO__UNLIKELY(r == UCO__INTERRUPTED) ? -ECANCELED : (int) r;
+    return (int) uco__sync_park(self.waiter.wait.fiber, &self.waiter.wait);
 }
 
 UCO__RETURNS_BY_JUMP(uco__lock_wait);
@@ -223,9 +221,10 @@ lock_acquire_slow(uco_lock *l)
 int
 uco_lock_acquire(uco_lock *l)
 {
-    struct uco__task *task = l != NULL ? uco__sync_pass(&l->loop) : NULL;
+    struct uco__fiber *fiber = l != NULL ? uco__sync_pass(&l->loop) : NULL;
 
-    return UCO__LIKELY(task != NULL) ? lock_take(l, task) : lock_acquire_slow(l);
+    return UCO__LIKELY(fiber != NULL) ? lock_take(l, uco__task_of_fiber(fiber))
+                                      : lock_acquire_slow(l);
 }
 
 int

@@ -137,23 +137,23 @@ queue_waiters_end_all(struct uco_waiters *list, int result)
         queue_waiter_end(queue_waiter_first(list), result);
 }
 
-UCO__JUMP_BODY int uco__queue_wait_body(struct uco__task *task, struct uco_waiters *list,
+UCO__JUMP_BODY int uco__queue_wait_body(struct uco__fiber *fiber, struct uco_waiters *list,
                                         void *item, const char *what);
-int uco__queue_wait(struct uco__task *task, struct uco_waiters *list, void *item, const char *what);
+int uco__queue_wait(struct uco__fiber *fiber, struct uco_waiters *list, void *item,
+                    const char *what);
 
 /* The queue may be gone afterwards. */
 int
-uco__queue_wait_body(struct uco__task *task, struct uco_waiters *list, void *item, const char *what)
+uco__queue_wait_body(struct uco__fiber *fiber, struct uco_waiters *list, void *item,
+                     const char *what)
 {
     struct uco__queue_waiter waiter;
-    intptr_t r;
 
     waiter.item = item;
     waiter.served = NULL;
     uco__wait_init(&waiter.waiter.wait, what, uco__sync_abort);
     uco__waiters_push(list, &waiter.waiter);
-    r = uco__task_park_here(task, &waiter.waiter.wait);
-    return UCO__UNLIKELY(r == UCO__INTERRUPTED) ? -ECANCELED : (int) r;
+    return (int) uco__sync_park(fiber, &waiter.waiter.wait);
 }
 
 UCO__RETURNS_BY_JUMP(uco__queue_wait);
@@ -389,15 +389,15 @@ queue_enter(struct uco_queue *q, const void *item, struct uco__task **task)
     return r;
 }
 
-/* The same in the usual case: the calling task. NULL: nothing has happened yet. */
-static inline struct uco__task *
+/* The same in the usual case: the calling task's fiber. NULL: nothing has happened yet. */
+static inline struct uco__fiber *
 queue_pass(struct uco_queue *q, const void *item)
 {
-    struct uco__task *task = q != NULL && item != NULL ? uco__sync_pass(&q->number) : NULL;
+    struct uco__fiber *fiber = q != NULL && item != NULL ? uco__sync_pass(&q->number) : NULL;
 
-    if (UCO__LIKELY(task != NULL))
+    if (UCO__LIKELY(fiber != NULL))
         uco__queue_update(q);
-    return task;
+    return fiber;
 }
 
 /* The others. */
@@ -415,13 +415,13 @@ queue_enter_nowait(struct uco_queue *q, const void *item)
 }
 
 static int
-queue_put(uco_queue *q, const void *item, struct uco__task *task)
+queue_put(uco_queue *q, const void *item, struct uco__fiber *fiber)
 {
     int r = uco__queue_put_now(q, item);
 
     if (UCO__LIKELY(r != -EAGAIN))
         return r;
-    return uco__queue_wait(task, &q->putters, (void *) (uintptr_t) item, "room in a queue");
+    return uco__queue_wait(fiber, &q->putters, (void *) (uintptr_t) item, "room in a queue");
 }
 
 static UCO__NOINLINE int
@@ -430,25 +430,25 @@ queue_put_slow(uco_queue *q, const void *item)
     struct uco__task *task;
     int r = queue_enter(q, item, &task);
 
-    return r < 0 ? r : queue_put(q, item, task);
+    return r < 0 ? r : queue_put(q, item, uco__task_fiber(task));
 }
 
 int
 uco_queue_put(uco_queue *q, const void *item)
 {
-    struct uco__task *task = queue_pass(q, item);
+    struct uco__fiber *fiber = queue_pass(q, item);
 
-    return UCO__LIKELY(task != NULL) ? queue_put(q, item, task) : queue_put_slow(q, item);
+    return UCO__LIKELY(fiber != NULL) ? queue_put(q, item, fiber) : queue_put_slow(q, item);
 }
 
 static int
-queue_get(uco_queue *q, void *item, struct uco__task *task)
+queue_get(uco_queue *q, void *item, struct uco__fiber *fiber)
 {
     int r = uco__queue_get_now(q, item);
 
     if (UCO__LIKELY(r != -EAGAIN))
         return r;
-    return uco__queue_wait(task, &q->getters, item, "an item of a queue");
+    return uco__queue_wait(fiber, &q->getters, item, "an item of a queue");
 }
 
 static UCO__NOINLINE int
@@ -457,15 +457,15 @@ queue_get_slow(uco_queue *q, void *item)
     struct uco__task *task;
     int r = queue_enter(q, item, &task);
 
-    return r < 0 ? r : queue_get(q, item, task);
+    return r < 0 ? r : queue_get(q, item, uco__task_fiber(task));
 }
 
 int
 uco_queue_get(uco_queue *q, void *item)
 {
-    struct uco__task *task = queue_pass(q, item);
+    struct uco__fiber *fiber = queue_pass(q, item);
 
-    return UCO__LIKELY(task != NULL) ? queue_get(q, item, task) : queue_get_slow(q, item);
+    return UCO__LIKELY(fiber != NULL) ? queue_get(q, item, fiber) : queue_get_slow(q, item);
 }
 
 int
@@ -512,7 +512,9 @@ uco_queue_join(uco_queue *q)
 
     if (r < 0)
         return r;
-    return q->unfinished == 0 ? 0 : uco__sync_wait(task, &q->joiners, "a queue's items to be done");
+    return q->unfinished == 0
+               ? 0
+               : uco__sync_wait(uco__task_fiber(task), &q->joiners, "a queue's items to be done");
 }
 
 int

@@ -22,10 +22,10 @@ uco_semaphore_init(uco_semaphore *s, size_t permits)
 }
 
 static int
-semaphore_take(uco_semaphore *s, struct uco__task *task)
+semaphore_take(uco_semaphore *s, struct uco__fiber *fiber)
 {
     if (s->permits == 0)
-        return uco__sync_wait(task, &s->waiters, "a semaphore");
+        return uco__sync_wait(fiber, &s->waiters, "a semaphore");
     s->permits--;
     return 0;
 }
@@ -38,15 +38,15 @@ semaphore_acquire_slow(uco_semaphore *s)
 
     if (r == 0)
         r = uco__task_checkpoint(task);
-    return r < 0 ? r : semaphore_take(s, task);
+    return r < 0 ? r : semaphore_take(s, uco__task_fiber(task));
 }
 
 int
 uco_semaphore_acquire(uco_semaphore *s)
 {
-    struct uco__task *task = s != NULL ? uco__sync_pass(&s->loop) : NULL;
+    struct uco__fiber *fiber = s != NULL ? uco__sync_pass(&s->loop) : NULL;
 
-    return UCO__LIKELY(task != NULL) ? semaphore_take(s, task) : semaphore_acquire_slow(s);
+    return UCO__LIKELY(fiber != NULL) ? semaphore_take(s, fiber) : semaphore_acquire_slow(s);
 }
 
 static int

@@ -55,7 +55,7 @@ single_abort(struct uco__wait *wait)
 }
 
 /* Until it is resolved: 0, or UCO__INTERRUPTED. */
-static intptr_t
+static inline __attribute__((always_inline)) intptr_t
 single_park(struct uco__task *task, uco_future *f)
 {
     struct single single;

@@ -238,18 +238,19 @@ uco__task_park_here(struct uco__task *task, struct uco__wait *wait)
     if (UCO__UNLIKELY(task->scope->effective) && wait->abort != NULL && !wait->woken &&
         wait->abort(wait) == UCO__UNLINKED)
         uco__wake(wait, UCO__INTERRUPTED);
-    r = uco__park_here(task->future.loop, wait);
-    uco__task_fiber(task)->ready.successes = 0;
+    r = uco__park_here(wait->loop, wait);
+    wait->fiber->ready.successes = 0;
     if (UCO__UNLIKELY(r == UCO__INTERRUPTED))
         uco__task_deliver(task);
     return r;
 }
 
-/* The usual checkpoint, in which nobody else runs; false: it must be the slow one. */
+/* The usual checkpoint of a task, given by its fiber, in which nobody else runs; false: it must be
+ * the slow one. */
 static inline bool
-uco__task_pass(struct uco__task *task)
+uco__fiber_pass(struct uco__fiber *fiber)
 {
-    struct uco__ready *own = &uco__task_fiber(task)->ready;
+    struct uco__ready *own = &fiber->ready;
 
     if (UCO__UNLIKELY(own->attention || own->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
         return false;
@@ -260,13 +261,27 @@ uco__task_pass(struct uco__task *task)
 
 /* The same for completing calls. */
 static inline bool
+uco__fiber_pass_completing(struct uco__fiber *fiber)
+{
+    struct uco__ready *own = &fiber->ready;
+
+    if (UCO__UNLIKELY(own->successes + 1 >= UCO__TASK_SUCCESSES_MAX))
+        return false;
+    own->ignored = 0;
+    own->successes++;
+    return true;
+}
+
+static inline bool
+uco__task_pass(struct uco__task *task)
+{
+    return uco__fiber_pass(uco__task_fiber(task));
+}
+
+static inline bool
 uco__task_pass_completing(struct uco__task *task)
 {
-    if (UCO__UNLIKELY(uco__task_fiber(task)->ready.successes + 1 >= UCO__TASK_SUCCESSES_MAX))
-        return false;
-    uco__task_fiber(task)->ready.ignored = 0;
-    uco__task_fiber(task)->ready.successes++;
-    return true;
+    return uco__fiber_pass_completing(uco__task_fiber(task));
 }
 
 /* uco__checkpoint() for a caller that is known: 0 or -ECANCELED. */
