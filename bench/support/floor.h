@@ -73,25 +73,45 @@ floor_switch(struct floor_context *from, struct floor_context *to)
 
 enum {
     FLOOR_STACK_BYTES = 16 * 1024,
+    FLOOR_STACK_BYTES_FAR = 124 * 1024, /* as uco's are by default, with their guards */
     /* A page has 64 cache lines. Were all stacks to begin at the same ones, a hundred of them
      * would already push each other out of the first-level cache. */
     FLOOR_COLOURS = 28,
     FLOOR_COLOUR_BYTES = 128,
 };
 
-/** Maps so many stacks, in one piece; ends the program when that cannot be had. */
-char *floor_stacks_map(size_t count);
-void floor_stacks_unmap(char *stacks, size_t count);
+/** Maps so many stacks of so many bytes each, in one piece; ends the program when that cannot be
+ * had. */
+char *floor_stacks_map_of(size_t count, size_t bytes);
+void floor_stacks_unmap_of(char *stacks, size_t count, size_t bytes);
 
 /** Where to put `size` bytes at the hot end of a stack; the stack begins below. Aligned to a
  * cache line. */
 static inline void *
-floor_stack_top(char *stacks, size_t index, size_t size)
+floor_stack_top_of(char *stacks, size_t index, size_t size, size_t bytes)
 {
-    char *end =
-        stacks + (index + 1) * FLOOR_STACK_BYTES - index % FLOOR_COLOURS * FLOOR_COLOUR_BYTES;
+    char *end = stacks + (index + 1) * bytes - index % FLOOR_COLOURS * FLOOR_COLOUR_BYTES;
 
     return end - (size + 63) / 64 * 64;
+}
+
+/** The same for stacks of FLOOR_STACK_BYTES. */
+static inline char *
+floor_stacks_map(size_t count)
+{
+    return floor_stacks_map_of(count, FLOOR_STACK_BYTES);
+}
+
+static inline void
+floor_stacks_unmap(char *stacks, size_t count)
+{
+    floor_stacks_unmap_of(stacks, count, FLOOR_STACK_BYTES);
+}
+
+static inline void *
+floor_stack_top(char *stacks, size_t index, size_t size)
+{
+    return floor_stack_top_of(stacks, index, size, FLOOR_STACK_BYTES);
 }
 
 #endif

@@ -249,7 +249,8 @@ UCO_API uco_task *uco_current_task(void);
  *
  * Context:   Any thread.
  * Ownership: Borrowed from the task.
- * Returns:   NULL with errno EINVAL for NULL or what is not a task.
+ * Returns:   The name it was given, or "Task-<id>" ("Task" if there is no memory to write that in).
+ *            NULL with errno EINVAL for NULL or what is not a task.
  */
 UCO_API const char *uco_task_name(const uco_task *t);
 
