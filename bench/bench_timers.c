@@ -5,10 +5,13 @@
  * millisecond. Each round runs in a process of its own: what one sets for its thread, such as the
  * slack of its timers, must be nothing to the next. The peers are programs (peers/timers*).
  *
- * All sleepers of a crowd run already and are released together; each measures its own sleep, from
- * right before the call to right after it. uco and the floor must never wake one early. CPU is what
- * the process uses from the release to the last one's end. "Off" is how far from its moment one was
- * woken: late for uco and the floor, late or early for peers.
+ * All sleepers of a crowd run already; each measures its own sleep, from right before the call to
+ * right after it. uco and the floor must never wake one early. CPU is what the process uses from
+ * when all of them are ready to run to the last one's end. Of each that is: it is switched to, its
+ * sleep is inserted, it waits, is found due, is switched to again, and ends. Making and starting it
+ * is not in it, and with uco and the floor nothing has to wake it for the first of the two runs;
+ * peers release theirs together, and that is. "Off" is how far from its moment one was woken: late
+ * for uco and the floor, late or early for peers.
  */
 
 #include "peers/timers.h"
@@ -111,12 +114,14 @@ floor_run_timerfd(const void *row, double values[])
 /* --- uco --- */
 
 static struct {
-    uco_event all_started, release, all_ended;
+    uco_event all_ended;
     double *lateness;
     uint64_t max;
+    uint64_t processor; /* the process's, when the first one began its sleep */
     size_t count;
     size_t started;
     size_t ended;
+    bool all_started; /* before the first one began its sleep */
 } uco_crowd;
 
 struct measuring {
@@ -130,9 +135,13 @@ uco_sleeper(void *arg)
     size_t index = (uintptr_t) arg;
     uint64_t length = timers_length(index, uco_crowd.max), began;
 
-    if (++uco_crowd.started == uco_crowd.count)
-        uco_event_set(&uco_crowd.all_started);
-    uco_event_wait(&uco_crowd.release);
+    /* The run queue is a FIFO: the first to come back finds that all others wait behind it. */
+    uco_crowd.started++;
+    uco_yield();
+    if (uco_crowd.processor == 0) {
+        uco_crowd.all_started = uco_crowd.started == uco_crowd.count;
+        uco_crowd.processor = timers_processor();
+    }
     began = timers_now();
     uco_sleep((double) length / 1e6);
     uco_crowd.lateness[index] = timers_lateness(began, length);
@@ -157,15 +166,11 @@ uco_main_crowd(const struct row *row, double values[])
             bench_die("uco: no memory for a task");
         uco_unref(task);
     }
-    uco_event_wait(&uco_crowd.all_started);
-
-    processor = timers_processor();
-    uco_event_set(&uco_crowd.release);
     uco_event_wait(&uco_crowd.all_ended);
-    processor = timers_processor() - processor;
+    processor = timers_processor() - uco_crowd.processor;
     timers_summary(values, processor, uco_crowd.lateness, count);
     free(uco_crowd.lateness);
-    return uco_crowd.ended == count && values[4] == 0;
+    return uco_crowd.all_started && uco_crowd.ended == count && values[4] == 0;
 }
 
 static void

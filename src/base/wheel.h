@@ -3,27 +3,40 @@
 #define UCO_BASE_WHEEL_H
 
 /*
- * A timer wheel of nanoseconds: eleven levels of 64 slots cover all 64 bits, so no deadline is
- * rounded.
+ * A timer wheel of nanoseconds: three levels of 1,024 slots and six of 64 cover all 64 bits, so no
+ * deadline is rounded.
  *
- * A node's level is that of the highest group of six bits in which its deadline differs from the
+ * A node's level is that of the highest group of bits in which its deadline differs from the
  * wheel's time, its slot the value of that group. Inserting and removing are O(1) and need no
- * memory; a node moves down at most ten levels in its life. Nodes come out in the order of
+ * memory; a node moves down at most eight levels in its life. Nodes come out in the order of
  * (deadline, insertion), exactly.
+ *
+ * A node that waits is mostly out of the caches, and each look at it costs more than all that the
+ * wheel computes. So the lower levels are wide: a sleep of up to a second lies in a slot of about a
+ * millisecond at once, is looked at when that begins, and is still near when it falls due.
  */
 
 #include "base/list.h"
 
 #include <stdint.h>
 
-#define UCO__WHEEL_LEVELS 11
-#define UCO__WHEEL_SLOTS 64
+#define UCO__WHEEL_WIDE_BITS 10
+#define UCO__WHEEL_WIDE_LEVELS 3
+#define UCO__WHEEL_NARROW_BITS 6
+#define UCO__WHEEL_NARROW_LEVELS 6
+#define UCO__WHEEL_LEVELS (UCO__WHEEL_WIDE_LEVELS + UCO__WHEEL_NARROW_LEVELS)
+#define UCO__WHEEL_WIDE_SLOTS (UCO__WHEEL_WIDE_LEVELS << UCO__WHEEL_WIDE_BITS)
+#define UCO__WHEEL_SLOTS                                                                           \
+    (UCO__WHEEL_WIDE_SLOTS + (UCO__WHEEL_NARROW_LEVELS << UCO__WHEEL_NARROW_BITS))
+/* From this slot on, nodes are far enough from their time to be cold when they move. */
+#define UCO__WHEEL_FAR (2 << UCO__WHEEL_WIDE_BITS)
 #define UCO__WHEEL_NOWHERE 0xffff /* in the due list, or in none */
 
 struct uco__wheel_node {
     struct uco__list link;
     uint64_t deadline; /* ns */
-    uint16_t slot;     /* level * UCO__WHEEL_SLOTS + slot, or UCO__WHEEL_NOWHERE */
+    const void *ahead; /* what to fetch when this one moves down: a hint, maybe long gone */
+    uint16_t slot;     /* its slot, or UCO__WHEEL_NOWHERE */
 };
 
 struct uco__wheel_slot {
@@ -31,12 +44,26 @@ struct uco__wheel_slot {
     uint64_t earliest; /* no node here has an earlier deadline; the one that had it may be gone */
 };
 
+/* The last nodes that came into a slot; each knows the one so many places before it. */
+#define UCO__WHEEL_TRAIL 7
+
+struct uco__wheel_trail {
+    struct uco__wheel_node *nodes[UCO__WHEEL_TRAIL];
+    unsigned oldest;
+};
+
+/* Nearly all of it is not touched in the life of a usual loop, and not read before it is written:
+ * it costs addresses only, where the memory comes from the system. */
 struct uco__wheel {
-    uint64_t now;                         /* what is not in `due` is later than this */
-    uint64_t occupied[UCO__WHEEL_LEVELS]; /* a bit for each slot that has nodes */
-    struct uco__list due;                 /* in the order of (deadline, insertion) */
-    uint64_t count;                       /* of nodes, those due included */
-    struct uco__wheel_slot slots[UCO__WHEEL_LEVELS][UCO__WHEEL_SLOTS];
+    uint64_t now;         /* up to here nodes are due */
+    uint64_t reached;     /* what is not in `due` is later than this; `now` if `due` is empty */
+    struct uco__list due; /* in the order of (deadline, insertion): the first of what is due */
+    uint64_t count;       /* of nodes, those due included */
+    uint64_t summary;     /* a bit for each word of `occupied` */
+    uint64_t occupied[UCO__WHEEL_SLOTS / 64];       /* a bit for each slot that has nodes */
+    struct uco__wheel_slot slots[UCO__WHEEL_SLOTS]; /* valid where that bit is set; the levels one
+                                                       after the other */
+    struct uco__wheel_trail trails[UCO__WHEEL_SLOTS - UCO__WHEEL_FAR];
 };
 
 void uco__wheel_init(struct uco__wheel *wheel, uint64_t now);

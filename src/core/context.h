@@ -131,6 +131,17 @@ uco__context_switch_registers(struct uco__context *from, struct uco__context *to
 
 #endif
 
+#if !UCO__SWITCH_REGISTERS
+
+/* So that what is never reached compiles. */
+static inline void
+uco__context_switch_registers(struct uco__context *from, struct uco__context *to)
+{
+    uco__context_switch_slow(from, to);
+}
+
+#endif
+
 /* Suspends the running code into `from` and goes on with `to`. Returns when something switches to
  * `from`. */
 static inline __attribute__((always_inline)) void

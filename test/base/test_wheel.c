@@ -9,6 +9,7 @@
 #include "base/wheel.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define NODES 48 /* as many as the model can search a million times */
 
@@ -191,7 +192,11 @@ pair_step(struct pair *pair, unsigned bits_max)
 static const struct {
     uint64_t begin;
     unsigned bits;
-} ranges[] = {{0, 63}, {1000000000000, 40}, {(UINT64_C(1) << 62) - 1000, 12}, {4095, 16}};
+} ranges[] = {{0, 63},
+              {1000000000000, 40},
+              {(UINT64_C(1) << 62) - 1000, 12},
+              {4095, 16},
+              {(UINT64_C(1) << 30) - 5000, 24}};
 
 /* A fresh pair now and then, since the far ranges come to the end of time. */
 START_TEST(random_operations_agree_with_the_model)
@@ -338,6 +343,103 @@ START_TEST(every_distance_of_one_bit_is_kept)
 }
 END_TEST
 
+/* A moment before, at and after each border between two groups of bits, from a time that lies in
+ * another place of all of them: inserted in both orders, and every second one twice. */
+START_TEST(deadlines_around_the_borders_of_levels_come_in_order)
+{
+    static const unsigned borders[] = {10, 20, 30, 36, 42, 48, 54, 60};
+    const uint64_t begin = _i < 2 ? 0 : UINT64_C(0x0155555555555555);
+    struct pair *pair = pair_new(begin, 9);
+    int count = 0;
+
+    for (size_t i = 0; i < COUNT(borders); i++) {
+        size_t border = borders[_i % 2 == 0 ? i : COUNT(borders) - 1 - i];
+        uint64_t deadline = ((begin >> border) + 1) << border;
+
+        pair_insert(pair, &pair->entries[count++], deadline);
+        pair_insert(pair, &pair->entries[count++], deadline + 1);
+        pair_insert(pair, &pair->entries[count++], deadline - 1);
+        if (i % 2 == 0)
+            pair_insert(pair, &pair->entries[count++], deadline);
+        pair_check(pair);
+    }
+    while (pair->wheel.count > 0) {
+        uint64_t next = uco__wheel_next(&pair->wheel);
+
+        MUST(next == model_first(pair)->deadline);
+        pair_advance(pair, next - 1);
+        pair_advance(pair, next);
+    }
+    free(pair);
+}
+END_TEST
+
+/* What is due is looked for only as far as it takes to have a first one, so the rest may still lie
+ * anywhere: it can be removed, joined by others, and overtaken. */
+START_TEST(what_is_far_behind_can_still_be_changed)
+{
+    struct pair *pair = pair_new(0, 10);
+
+    for (int i = 0; i < 20; i++)
+        pair_insert(pair, &pair->entries[i], UINT64_C(3000000) + (uint64_t) (i % 5) * 700000);
+    pair->now = 10000000;
+    uco__wheel_advance(&pair->wheel, pair->now);
+    ck_assert(uco__wheel_is_due(&pair->wheel));
+    ck_assert_uint_eq(uco__wheel_next(&pair->wheel), pair->now);
+    for (int i = 0; i < 20; i += 5) /* all of the earliest ones */
+        pair_remove(pair, &pair->entries[i]);
+    ck_assert(uco__wheel_is_due(&pair->wheel));
+    pair_insert(pair, &pair->entries[0], 5100000);
+    pair_insert(pair, &pair->entries[5], 3000000);
+    pair_insert(pair, &pair->entries[10], 3700000);
+    pair_insert(pair, &pair->entries[20], 10000001);
+    pair_advance(pair, pair->now);
+    ck_assert_uint_eq(pair->wheel.count, 1);
+    ck_assert_uint_eq(uco__wheel_next(&pair->wheel), 10000001);
+    pair_remove(pair, &pair->entries[20]);
+    ck_assert(!uco__wheel_is_due(&pair->wheel));
+    free(pair);
+}
+END_TEST
+
+/* A thousand in one slot of a millisecond, and in one of seconds: what is hinted at must be no more
+ * than a hint where some of them have gone. */
+START_TEST(crowded_slots_keep_the_order_when_every_third_is_removed)
+{
+    enum { CROWD = 3000 };
+    struct pair *pair = pair_new(0, 11);
+    struct entry *entries = calloc(CROWD, sizeof *entries);
+    const uint64_t begin = _i == 0 ? UINT64_C(1) << 28 : UINT64_C(7) << 40;
+    uint64_t before = 0;
+    struct uco__wheel_node *node;
+    int taken = 0;
+
+    ck_assert_ptr_nonnull(entries);
+    for (int i = 0; i < CROWD; i++) {
+        uco__wheel_node_init(&entries[i].node);
+        entries[i].inserted = (uint64_t) i;
+        uco__wheel_insert(&pair->wheel, &entries[i].node,
+                          begin + pair_random(pair) % (_i == 0 ? 1000 : UINT64_C(1) << 36));
+    }
+    for (int i = 0; i < CROWD; i += 3) {
+        uco__wheel_remove(&pair->wheel, &entries[i].node);
+        memset(&entries[i], 0xff, sizeof entries[i]);
+    }
+    uco__wheel_advance(&pair->wheel, begin << 1);
+    for (uint64_t inserted = 0; (node = uco__wheel_pop(&pair->wheel)) != NULL; taken++) {
+        const struct entry *entry = UCO__CONTAINER(node, struct entry, node);
+
+        MUST(node->deadline > before || (node->deadline == before && entry->inserted > inserted) ||
+             taken == 0);
+        before = node->deadline;
+        inserted = entry->inserted;
+    }
+    ck_assert_int_eq(taken, CROWD - CROWD / 3);
+    free(entries);
+    free(pair);
+}
+END_TEST
+
 START_TEST(the_last_moment_there_is_can_be_reached)
 {
     struct pair *pair = pair_new(UINT64_MAX - 5, 6);
@@ -389,9 +491,12 @@ main(void)
     tcase_add_test(tc, thousands_of_equal_deadlines_come_in_the_order_of_insertion);
     tcase_add_test(tc, what_has_passed_is_due_at_once_in_the_order_of_deadlines);
     tcase_add_test(tc, a_node_that_is_due_can_still_be_removed);
+    tcase_add_test(tc, what_is_far_behind_can_still_be_changed);
+    tcase_add_loop_test(tc, crowded_slots_keep_the_order_when_every_third_is_removed, 0, 2);
 
     tc = case_new(suite, "edges");
     tcase_add_test(tc, every_distance_of_one_bit_is_kept);
+    tcase_add_loop_test(tc, deadlines_around_the_borders_of_levels_come_in_order, 0, 4);
     tcase_add_test(tc, the_last_moment_there_is_can_be_reached);
     tcase_add_test(tc, the_time_of_a_wheel_never_goes_back);
     tcase_add_test(tc, an_empty_wheel_has_no_next_moment);
