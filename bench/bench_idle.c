@@ -151,7 +151,7 @@ wakes_compare(void)
     const struct bench_subject subjects[] = {
         {"floor: list, the caller's nodes, doorbell", wakes_floor, NULL},
         {"floor: mutex, array, doorbell", wakes_mutex, NULL},
-        {"uco_loop_post", wakes_uco, NULL},
+        {"uco_loop_post: the caller's nodes", wakes_uco, NULL},
         peer_subject_of("libuv: uv_async, mutex, array", &peer_libuv, wakes_libuv, NULL),
         peer_subject_of("Go: channel", &peer_go, wakes_go, NULL),
         peer_subject_of("asyncio: call_soon_threadsafe", &peer_asyncio, wakes_asyncio, NULL),
@@ -168,7 +168,7 @@ trips_compare(void)
     const struct bench_subject subjects[] = {
         {"floor: list, the caller's nodes, doorbell", trips_floor, NULL},
         {"floor: mutex, array, doorbell", trips_mutex, NULL},
-        {"uco_loop_post", trips_uco, NULL},
+        {"uco_loop_post: the caller's nodes", trips_uco, NULL},
         peer_subject_of("libuv: uv_async, mutex, array", &peer_libuv, trips_libuv, NULL),
         peer_subject_of("Go: channels", &peer_go, trips_go, NULL),
         peer_subject_of("asyncio: call_soon_threadsafe", &peer_asyncio, trips_asyncio, NULL),
@@ -186,8 +186,8 @@ busy_compare(void)
     bool can_be = bench_places() > 1;
     const char *why_not = "there is one processor only";
     const struct bench_subject subjects[] = {
-        {"uco: blocks at once", can_be ? busy_uco : NULL, why_not},
-        {"uco: spin of 50 us", can_be ? busy_uco_spinning : NULL, why_not},
+        {"uco_loop_post: the loop blocks at once", can_be ? busy_uco : NULL, why_not},
+        {"uco_loop_post: the loop spins for 50 us", can_be ? busy_uco_spinning : NULL, why_not},
         {"floor: list, the caller's nodes, doorbell", can_be ? busy_floor : NULL, why_not},
     };
 

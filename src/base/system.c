@@ -319,9 +319,13 @@ uco__doorbell_ring(int fd)
     const uint64_t one = 1;
     int saved = errno;
 
-    /* EAGAIN: the counter is full, so the bell rings already. */
-    while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
-        continue;
+    while (write(fd, &one, sizeof one) < 0) {
+        /* The counter is full, and who is told of each ring once would not be told of this one. */
+        if (errno == EAGAIN)
+            uco__doorbell_answer(fd);
+        else if (errno != EINTR)
+            break;
+    }
     errno = saved;
 }
 

@@ -5,11 +5,19 @@
  *
  * 1. A producer pushes, then looks at `asleep`; the loop sets `asleep`, then looks at the list.
  *    Both are sequentially consistent, so at least one of them sees the other: no wake-up is lost.
+ *    Only who pushes on an empty list looks: the loop sleeps after it has seen the list empty, and
+ *    nobody else empties it. So there is a first push after that look; its producer sees `asleep`
+ *    and rings for all who push on top of it.
  * 2. Whoever turns `asleep` off rings, so a sleep is rung once.
  * 3. Once closed, a push is refused by the same atomic step that would have made it: what was
  *    accepted is always taken out.
  * 4. The doorbell is closed only when nobody is ringing, so nobody writes to an fd that has become
  *    somebody else's.
+ * 5. Each ring is told to the poller as an event of its own, whatever the doorbell's counter says
+ *    (it is registered edge-triggered). So the loop reads the counter only now and then, which
+ *    saves a system call a wake-up. A ring that such a read swallows was made before it, and what
+ *    it was rung for is looked at after it. Without the reads too, a counter that takes 2^64 - 2
+ *    would not be full, and a ring not be an event, for some thousand years.
  */
 
 #include "core/inbox.h"
@@ -18,6 +26,8 @@
 
 #include <sched.h>
 #include <sys/eventfd.h>
+
+#define WAKES_TO_A_READ 1024
 
 /* Never dereferenced. */
 static struct uco__ready inbox_closed;
@@ -34,6 +44,7 @@ uco__inbox_init(struct uco__inbox *inbox)
     atomic_init(&inbox->asleep, false);
     atomic_init(&inbox->ringing, 0);
     atomic_init(&inbox->closed, false);
+    inbox->wakes = 0;
     inbox->doorbell = (int) fd;
     return 0;
 }
@@ -82,7 +93,8 @@ uco__inbox_push(struct uco__inbox *inbox, struct uco__ready *node)
             return -ESHUTDOWN;
         node->next = head;
     } while (!atomic_compare_exchange_weak(&inbox->head, &head, node));
-    uco__inbox_wake(inbox);
+    if (head == NULL)
+        uco__inbox_wake(inbox);
     return 0;
 }
 
@@ -108,7 +120,8 @@ uco__inbox_awake(struct uco__inbox *inbox)
 void
 uco__inbox_answer(struct uco__inbox *inbox)
 {
-    uco__doorbell_answer(inbox->doorbell);
+    if (++inbox->wakes % WAKES_TO_A_READ == 0)
+        uco__doorbell_answer(inbox->doorbell);
 }
 
 static unsigned long

@@ -21,6 +21,7 @@ struct uco__inbox {
                                           their write */
     atomic_bool closed;                /* the doorbell must not be rung any more */
     int doorbell;                      /* eventfd */
+    unsigned wakes;                    /* that the loop was told of by the doorbell */
 };
 
 int uco__inbox_init(struct uco__inbox *inbox);
@@ -39,7 +40,8 @@ void uco__inbox_wake(struct uco__inbox *inbox);
 /* The loop: before it sleeps; false if it must not, because something has come in. */
 bool uco__inbox_sleep(struct uco__inbox *inbox);
 void uco__inbox_awake(struct uco__inbox *inbox);
-/* The loop: the doorbell was rung. */
+/* The loop: the poller says that the doorbell was rung. What it may have been rung for is looked at
+ * after this. */
 void uco__inbox_answer(struct uco__inbox *inbox);
 
 static inline bool

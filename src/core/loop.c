@@ -29,6 +29,9 @@
 
 #define POLL_INTERVAL                                                                              \
     (100 * UCO__MICROSECOND) /* between two looks at the kernel while tasks keep each other ready */
+/* Between two looks at the inbox in the middle of a turn. What is taken runs in the next turn only,
+ * and producers that go on posting are disturbed by each look. */
+#define TAKE_INTERVAL (10 * UCO__MICROSECOND)
 #define SPAN_MAX 64          /* switches between two looks at the clock */
 #define SLOW_DEFAULT 0.1     /* seconds */
 /* Before a loop that nothing of its own can wake looks for a deadlock, which is not cheap, it waits
@@ -355,7 +358,8 @@ uco__loop_breathe(struct uco_loop *loop)
         else if (loop->span < SPAN_MAX)
             loop->span *= 2;
         loop_poll(loop, 0);
-    } else if (!uco__inbox_empty(&loop->inbox)) {
+    } else if (now - loop->looked_in >= TAKE_INTERVAL) {
+        loop->looked_in = now;
         loop_take_posts(loop);
     }
     if (loop->timed)

@@ -81,6 +81,7 @@ struct uco_loop {
     struct uco_loop_options options;    /* defaults filled in */
     uint64_t virtual_now;               /* of a clock that is not real */
     uint64_t polled;                    /* when the kernel was last asked; real clock */
+    uint64_t looked_in;                 /* when to the inbox, in the middle of a turn; real clock */
     unsigned span;                      /* switches between two looks at the clock */
     uint64_t trim_at;                   /* when to look for memory to give back; real clock */
     uint64_t step_began;                /* uco__loop_step_clock() */

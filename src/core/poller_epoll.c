@@ -19,10 +19,11 @@ _Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI &
                    POLLERR == EPOLLERR && POLLHUP == EPOLLHUP && POLLRDHUP == EPOLLRDHUP,
                "poll's and epoll's bits are the same on Linux");
 
+/* Edge-triggered: each write to an eventfd is an event, whether the one before was read or not. */
 static int
 epoll_doorbell(int handle, int doorbell)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = DOORBELL_DATA};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = DOORBELL_DATA};
 
     return (int) UCO__SYSTEM(epoll_ctl, epoll_ctl(handle, EPOLL_CTL_ADD, doorbell, &event));
 }

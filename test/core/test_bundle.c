@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define NUMBER(n) ((void *) (intptr_t) (n))
-#define BUNDLE 8 /* more than so many posts need a second one */
+#define BUNDLE 16 /* more than so many posts need a second one */
 
 static uco_loop *loop;
 static atomic_int failures; /* in threads, which assert nothing */

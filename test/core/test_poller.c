@@ -892,10 +892,45 @@ START_TEST(timeouts_of_any_length_can_be_asked_for)
     poller_open();
     if (_i == 1)
         ck_assert_int_eq(uco_test_fail("epoll_wait", 2, false, ENOSYS), 0);
-    uco__doorbell_ring(doorbell);
-    for (size_t i = 0; i < COUNT(timeouts); i++)
+    for (size_t i = 0; i < COUNT(timeouts); i++) {
+        uco__doorbell_ring(doorbell);
         ck_assert_int_eq(uco__poller_poll(&poller, timeouts[i]), 1);
+    }
+    look();
+    poller_shut();
+}
+END_TEST
+
+/* So the loop need not read the counter each time. */
+START_TEST(each_ring_is_told_once_though_nobody_answers)
+{
+    poller_open();
+    for (int i = 0; i < 3; i++) {
+        uco__doorbell_ring(doorbell);
+        ck_assert_int_eq(uco__poller_poll(&poller, UCO__NEVER), 1);
+        look();
+    }
+    uco__doorbell_ring(doorbell);
+    uco__doorbell_ring(doorbell);
+    ck_assert_int_eq(uco__poller_poll(&poller, UCO__NEVER), 1);
+    look();
+    uco__doorbell_ring(doorbell);
     uco__doorbell_answer(doorbell);
+    look();
+    poller_shut();
+}
+END_TEST
+
+START_TEST(a_ring_of_a_full_doorbell_is_told)
+{
+    const uint64_t full = UINT64_MAX - 1;
+
+    poller_open();
+    ck_assert_int_eq(write(doorbell, &full, sizeof full), sizeof full);
+    ck_assert_int_eq(uco__poller_poll(&poller, 0), 1);
+    look();
+    uco__doorbell_ring(doorbell);
+    ck_assert_int_eq(uco__poller_poll(&poller, 0), 1);
     look();
     poller_shut();
 }
@@ -992,6 +1027,8 @@ suite_faults(Suite *suite)
     tcase_add_test(tc, a_poller_that_cannot_be_made_leaves_nothing);
     tcase_add_loop_test(tc, a_wait_in_the_kernel_is_never_too_short, 0, 2);
     tcase_add_loop_test(tc, timeouts_of_any_length_can_be_asked_for, 0, 2);
+    tcase_add_test(tc, each_ring_is_told_once_though_nobody_answers);
+    tcase_add_test(tc, a_ring_of_a_full_doorbell_is_told);
     tcase_add_test(tc, a_signal_ends_a_wait_without_an_error);
     tcase_add_test(tc, a_wait_that_fails_is_told);
     tcase_add_test(tc, hundreds_of_events_all_arrive);
