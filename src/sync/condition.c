@@ -11,6 +11,7 @@
  * while it waits for the lock is its next call's.
  */
 
+#include "core/jump.h"
 #include "core/report.h"
 #include "sync/lock.h"
 
@@ -28,29 +29,43 @@ condition_reacquire(struct uco__task *task, uco_lock *l)
     return (int) uco__task_park(task, &self.waiter.wait);
 }
 
-/* The caller may wait here; whether it holds the lock is asked each time, since a predicate may
- * have let go of it. */
+UCO__JUMP_BODY int uco__condition_suspend_body(struct uco__task *task, uco_condition *c,
+                                               uco_lock *l);
+int uco__condition_suspend(struct uco__task *task, uco_condition *c, uco_lock *l);
+
+/* The caller may wait here, and holds the lock. */
+int
+uco__condition_suspend_body(struct uco__task *task, uco_condition *c, uco_lock *l)
+{
+    struct uco__lock_waiter self;
+    intptr_t r;
+    int owner;
+
+    self.task = task;
+    self.lock = l;
+    uco__wait_init(&self.waiter.wait, "a condition", uco__sync_abort);
+    uco__waiters_push(&c->waiters, &self.waiter);
+    uco__lock_hand_on(l);
+    r = uco__sync_park(self.waiter.wait.fiber, &self.waiter.wait);
+    if (r != -ECANCELED)
+        return (int) r;
+    owner = condition_reacquire(task, l);
+    return owner < 0 ? owner : -ECANCELED;
+}
+
+UCO__RETURNS_BY_JUMP(uco__condition_suspend);
+
+/* Whether it holds the lock is asked each time, since a predicate may have let go of it. */
 static int
 condition_wait(struct uco__task *task, uco_condition *c, uco_lock *l)
 {
-    struct uco__lock_waiter self = {.task = task, .lock = l};
-    intptr_t r;
-    int owner;
+    int r;
 
     if (!uco__lock_is_mine(l, task))
         return uco__misuse(-EPERM, "uco_condition_wait: task '%s' does not hold the lock",
                            uco__task_name(task));
     r = uco__task_checkpoint_suspending(task);
-    if (r < 0)
-        return (int) r;
-    uco__wait_init(&self.waiter.wait, "a condition", uco__sync_abort);
-    uco__waiters_push(&c->waiters, &self.waiter);
-    uco__lock_hand_on(l);
-    r = uco__task_park(task, &self.waiter.wait);
-    if (r != UCO__INTERRUPTED)
-        return (int) r;
-    owner = condition_reacquire(task, l);
-    return owner < 0 ? owner : -ECANCELED;
+    return r < 0 ? r : uco__condition_suspend(task, c, l);
 }
 
 static int
@@ -66,13 +81,26 @@ condition_begin(uco_condition *c, uco_lock *l, struct uco__task **task, bool arg
     return uco__sync_bind(&c->loop);
 }
 
-int
-uco_condition_wait(uco_condition *c, uco_lock *l)
+static UCO__NOINLINE int
+condition_wait_slow(uco_condition *c, uco_lock *l)
 {
     struct uco__task *task;
     int r = condition_begin(c, l, &task, true);
 
     return r < 0 ? r : condition_wait(task, c, l);
+}
+
+int
+uco_condition_wait(uco_condition *c, uco_lock *l)
+{
+    struct uco__fiber *fiber = c != NULL && l != NULL ? uco__sync_pass(&l->loop) : NULL;
+    struct uco__task *task;
+
+    if (UCO__UNLIKELY(fiber == NULL || c->loop != l->loop))
+        return condition_wait_slow(c, l);
+    task = uco__task_of_fiber(fiber);
+    return UCO__LIKELY(uco__lock_is_mine(l, task)) ? uco__condition_suspend(task, c, l)
+                                                   : condition_wait_slow(c, l);
 }
 
 int

@@ -94,12 +94,6 @@ lock_give(uco_lock *l, struct uco__task *task)
         atomic_store_explicit(&uco__task_lost_locks, owner_ended, memory_order_relaxed);
 }
 
-bool
-uco__lock_is_mine(const uco_lock *l, const struct uco__task *task)
-{
-    return l->owner == task->id;
-}
-
 /* --- waiting --- */
 
 static void

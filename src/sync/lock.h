@@ -13,7 +13,12 @@ struct uco__lock_waiter {
 };
 
 /* Whether the task holds the lock. */
-bool uco__lock_is_mine(const uco_lock *l, const struct uco__task *task);
+static inline bool
+uco__lock_is_mine(const uco_lock *l, const struct uco__task *task)
+{
+    return l->owner == task->id;
+}
+
 /* The owner gives the lock up: to the one who has waited longest, or to nobody. */
 void uco__lock_hand_on(uco_lock *l);
 /* The waiter is to have the lock: its wait ends with 0 once it has, or with -EOWNERDEAD. Nothing

@@ -68,7 +68,7 @@ MUTANTS = [
     ("event", "set forgets that it is set", "event.c",
      "e->is_set = true;", ""),
     ("condition", "a notified waiter that is cancelled reports the cancellation", "condition.c",
-     "if (r != UCO__INTERRUPTED)", "if (r != UCO__INTERRUPTED && !uco__scope_cancelled(task))"),
+     "if (r != -ECANCELED)", "if (r != -ECANCELED && !uco__scope_cancelled(task))"),
     ("condition", "notify wakes one too few", "condition.c",
      "n > 0 && !uco__waiters_empty(&c->waiters)", "n > 1 && !uco__waiters_empty(&c->waiters)"),
     ("condition", "a cancelled waiter returns without the lock", "condition.c",
