@@ -274,10 +274,14 @@ uco__bundle_post(struct uco_loop *loop, uco_callback *callback, void *arg)
     if (UCO__LIKELY(poster != NULL)) {
         bundle = poster->newest;
         if (bundle != NULL && poster->count < CALLS &&
-            uco__inbox_newest_is(&loop->inbox, &bundle->ready) &&
-            UCO__LIKELY(uco__fault(UCO__FAULT_malloc) == 0) &&
-            bundle_add(poster, bundle, callback, arg))
-            return 0;
+            uco__inbox_newest_is(&loop->inbox, &bundle->ready)) {
+            /* A post is an allocation for whoever makes allocations fail, whether there is room
+             * or not. */
+            if (UCO__UNLIKELY(uco__fault(UCO__FAULT_malloc) < 0))
+                return -ENOMEM;
+            if (UCO__LIKELY(bundle_add(poster, bundle, callback, arg)))
+                return 0;
+        }
     } else {
         poster = poster_new();
     }

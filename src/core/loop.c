@@ -509,6 +509,7 @@ uco__loop_run(struct uco_loop *loop)
             uco__timers_expire(loop, loop->timers.wheel.now);
         uco__scheduler_turn(loop);
         if (loop->until_done || atomic_load(&loop->stopping)) {
+            loop_end_span(loop, uco__clock_real());
             atomic_store(&loop->stopping, false);
             return loop->until_done;
         }

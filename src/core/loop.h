@@ -45,11 +45,11 @@ struct uco__loop_operations {
     void (*stuck)(struct uco_loop *loop);     /* nothing of its own can ever wake it: no timer, fd
                                                  or job is left */
     void (*orphaned)(struct uco_loop *loop);  /* the last handle is gone, and nobody closed it */
-    bool (*trim)(struct uco_loop *loop, unsigned most); /* once a period: memory of tasks that was
-                                                           not needed goes back to the system; false:
-                                                           there is no more */
-    bool (*has_spare)(const struct uco_loop *loop);     /* whether there is some */
-    void (*free)(struct uco_loop *loop);                /* the last reference is gone */
+    /* Once a period: memory of tasks that was not needed goes back to the system, about that of so
+     * many; false: there is no more. */
+    bool (*trim)(struct uco_loop *loop, unsigned most);
+    bool (*has_spare)(const struct uco_loop *loop); /* whether there is some */
+    void (*free)(struct uco_loop *loop);            /* the last reference is gone */
 };
 
 struct uco_loop {

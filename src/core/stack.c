@@ -6,8 +6,8 @@
  * 1. A slab is one mapping: the records of its stacks, then its slots, each a guard page and the
  *    stack above it. Stacks are cut from the newest slab one by one; their guards are installed
  *    some ahead, many in one call.
- * 2. A stack is in use, in `used` (its entry function waits in it), or in `clean` (it has no memory,
- *    and begins anew).
+ * 2. A stack is in use, in `used` (its entry function waits in it), or in `clean` (it has no
+ *    memory, and begins anew).
  * 3. A slab goes when none of its stacks is in use and their memory is to be given back. Nothing
  *    else moves or goes away before the loop does.
  * 4. Where no guard can be had, the lowest words of the stack are a canary. They are zero and were

@@ -5,9 +5,9 @@
  *
  * 1. While somebody waits, a task holds the lock, and the lock is in that task's `contended` list.
  * 2. The owner is known by its control block and its id: the block stays readable for as long as
- *    the loop lives, and says by `holding` whether that task's body still runs. So a lock that nobody
- *    waits for need not be found when its owner ends; it may lie in the frame that is just gone, or
- *    in memory that was freed. Who comes later sees that the owner has ended.
+ *    the loop lives, and says by `holding` whether that task's body still runs. So a lock that
+ *    nobody waits for need not be found when its owner ends; it may lie in the frame that is just
+ *    gone, or in memory that was freed. Who comes later sees that the owner has ended.
  * 3. A broken lock has neither owner nor waiters.
  */
 

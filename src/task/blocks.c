@@ -6,9 +6,9 @@
  * 1. A block belongs to its segment, and that to one of two heaps: the loop's thread's own, or the
  *    other threads'. It is in use, in its segment's `free`, in `strayed`, or beyond what the
  *    segment has made.
- * 2. A free one is hidden from tools that look for wrong accesses, but for `id` and `holding`, which
- *    is false then and only written on the loop's thread. Where a segment's memory went back to the system, it
- *    still reads as such.
+ * 2. A free one is hidden from tools that look for wrong accesses, but for `id` and
+ *    `holding`, which is false then, and only written on the loop's thread. Where a segment's
+ *    memory went back to the system, it still reads as such.
  * 3. A block holds the loop's memory. Those that the loop's thread takes and gives back, nearly
  *    all, are counted for that by it alone, until it closes.
  * 4. A block goes back to the heap that it is from, whoever gives it back: otherwise a thread that

@@ -54,7 +54,8 @@ void uco__task_blocks_give(struct uco_loop *loop, struct uco__task *task, bool h
 /* The loop has closed: from now on its memory goes with the last block. */
 void uco__task_blocks_close(struct uco_loop *loop);
 /* The loop's thread, once a period: the memory of segments that were empty for one goes back to the
- * system, of so many at most; the blocks can be looked at all the same. False: there are no more. */
+ * system, of so many at most; the blocks can be looked at all the same. False: there are no more.
+ */
 bool uco__task_blocks_trim(struct uco__task_blocks *blocks, unsigned most);
 /* The loop's thread: whether a trim will find something, now or a period later. */
 static inline bool

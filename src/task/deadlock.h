@@ -17,8 +17,9 @@ bool uco__deadlock_search(struct uco__task *task, uco_future *fs[], size_t n);
 static inline bool
 uco__deadlock_closes_cycle(struct uco__task *task, uco_future *f)
 {
-    /* One that has not begun waits for nobody. */
-    if (f->kind != UCO__FUTURE_TASK || uco__task_of(f)->phase == UCO__TASK_NEW)
+    /* Another loop's is another thread's; one that has not begun waits for nobody. */
+    if (f->kind != UCO__FUTURE_TASK || f->loop != task->future.loop ||
+        uco__task_of(f)->phase == UCO__TASK_NEW)
         return false;
     return uco__deadlock_search(task, &f, 1);
 }

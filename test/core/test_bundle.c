@@ -682,6 +682,21 @@ START_TEST(what_was_accepted_before_or_while_the_loop_closes_runs_once)
 }
 END_TEST
 
+/* A fault that is set for one allocation fails one post, and not only something behind it. */
+START_TEST(one_failing_allocation_fails_one_post)
+{
+    begin();
+    post_numbers(0, 1);
+    ck_assert_int_eq(uco_test_fail("malloc", 1, false, ENOMEM), 0);
+    ck_assert_int_eq(uco_loop_call_soon_threadsafe(loop, expect, NULL), -ENOMEM);
+    uco_test_fail_off();
+    post_numbers(1, 3);
+    post(loop, stop, loop);
+    run_until_stopped(3);
+    end();
+}
+END_TEST
+
 /* _i: how many posts wait already: none, such that there is room beside them, or not. Each once
  * before the thread's first post, and once after the loop has run some. */
 START_TEST(a_post_without_memory_is_refused_and_the_next_one_is_not)
@@ -780,6 +795,7 @@ main(void)
 
     tc = case_new(suite, "refused");
     tcase_add_test(tc, what_was_accepted_before_or_while_the_loop_closes_runs_once);
+    tcase_add_test(tc, one_failing_allocation_fails_one_post);
     tcase_add_loop_test(tc, a_post_without_memory_is_refused_and_the_next_one_is_not, 0,
                         BUNDLE + 2);
     tcase_add_test(tc, a_thread_that_has_posted_and_forks_posts_on_and_its_child_to_its_own_loop);

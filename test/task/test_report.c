@@ -213,6 +213,32 @@ START_TEST(a_slow_step_among_thousands_of_short_ones_is_reported)
 }
 END_TEST
 
+static intptr_t
+slow_at_last_main(void *arg)
+{
+    double end;
+
+    for (int i = 0; i < HOG_STEPS; i++)
+        ck_assert_int_eq(uco_yield(), 0);
+    end = real_time() + HOG_TAKES;
+    while (real_time() < end)
+        continue;
+    return arg != NULL;
+}
+
+START_TEST(a_slow_step_after_short_ones_is_reported_also_when_it_is_the_last)
+{
+    struct reports reports;
+    uco_loop_options options = reporting(&reports);
+
+    options.clock = UCO_CLOCK_REAL;
+    options.slow_callback = HOG_TAKES / 2;
+    ck_assert_int_eq(uco_run_with(&options, slow_at_last_main, NULL), 0);
+    ck_assert_uint_ge(reports.count, 1);
+    ck_assert_ptr_nonnull(strstr(reports.all, "kept the loop for"));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -226,5 +252,6 @@ main(void)
     tcase_add_test(tc, a_submission_detached_on_its_way_ends_with_the_loop);
     tcase_add_test(tc, a_task_begins_with_errno_zero);
     tcase_add_test(tc, a_slow_step_among_thousands_of_short_ones_is_reported);
+    tcase_add_test(tc, a_slow_step_after_short_ones_is_reported_also_when_it_is_the_last);
     return suite_end(suite);
 }
