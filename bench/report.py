@@ -236,6 +236,47 @@ def table_print(report):
         print(f"FAILED {failure['benchmark']}: {failure['reason']}")
 
 
+# --- Markdown ---
+
+
+def cell(text):
+    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def markdown_line(standing):
+    unit, way = standing["comparison"]["unit"], standing["way"]
+    floor, uco, peer = standing["floor"], standing["uco"], standing["peer"]
+    name = f"{standing['name']}: {way.removeprefix('uco: ')}" if way else standing["name"]
+    cells = (
+        cell(name),
+        f"{number(floor['median'])}" if floor else "-",
+        f"{number(uco['median'])} {cell(unit)}",
+        ratio_text(standing["ratio"]),
+        f"{cell(peer['name'])} {number(peer['median'])}" if peer else "-",
+        ratio_text(uco["to_peer"]),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def markdown(report):
+    """The table for a document."""
+    benchmarks = report["benchmarks"]
+    lines = []
+    if benchmarks:
+        figures = benchmarks[0]
+        lines += [
+            f"{figures['processors']} × {figures['processor']}, {figures['system']}, {figures['compiler']};"
+            f" uco {figures['uco']}, {figures['date'][:10]}; {figures['peers'] or 'no peers'}.",
+            "",
+        ]
+    lines += ["| | floor | uco | to floor | best peer | to it |", "|---|---:|---:|---:|---|---:|"]
+    for figures in benchmarks:
+        rows = [markdown_line(standing) for standing in standings(figures)]
+        if rows:
+            lines += [f"| **{cell(figures['title'])}** | | | | | |", *rows]
+    return "\n".join(lines) + "\n"
+
+
 # --- charts ---
 
 WIDTH = 940
@@ -513,6 +554,7 @@ def main():
             json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         (arguments.into / "report.html").write_text(page(report), encoding="utf-8")
+        (arguments.into / "report.md").write_text(markdown(report), encoding="utf-8")
     except OSError as error:
         sys.exit(f"report.py: {error}")
     table_print(report)

@@ -143,6 +143,9 @@ class Report(unittest.TestCase):
         self.page.feed((self.path / "out" / "report.html").read_text(encoding="utf-8"))
         self.page.close()
         self.assertEqual(self.page.open, [])
+        table = (self.path / "out" / "report.md").read_text(encoding="utf-8").splitlines()
+        rows = [line for line in table if line.startswith("|")]
+        self.assertEqual({line.replace("\\|", "").count("|") for line in rows}, {7})
         self.assertEqual(len(self.page.identifiers), len(set(self.page.identifiers)))
         return run.returncode, run.stdout
 
