@@ -202,7 +202,8 @@ huge_main(void *arg)
         tasks[i] = create(size, writes_at_both_ends, (void *) size);
     ck_assert_int_eq(uco_test_settle(), 0);
     ck_assert_uint_ge(stats_here().stack_bytes, 3 * size);
-    if (!under_sanitizer())
+    /* An emulator keeps books of its own on each page of a mapping. */
+    if (!under_sanitizer() && getenv("UCO_TEST_EMULATED") == NULL)
         ck_assert_int_le(resident_pages() - before, 500);
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(uco_join(tasks[i]), 1);
