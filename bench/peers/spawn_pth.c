@@ -5,12 +5,13 @@
  * threads to measure; it prints nanoseconds per thread, and fails when its counts do not add up.
  */
 
+#include "clock.h"
+
 #include <pth.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     BATCH = 1000,
@@ -22,15 +23,6 @@ struct tally {
     size_t ran;
     uintptr_t sum;
 };
-
-static uint64_t
-clock_read(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
-}
 
 static void *
 body(void *arg)

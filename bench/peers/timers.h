@@ -4,10 +4,11 @@
 
 /* What all sleepers of bench_timers share, uco and the peers, in C and C++. */
 
+#include "clock.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     TIMERS_SLEEP_MAX = 1000 * 1000, /* us */
@@ -36,25 +37,16 @@ timers_arm_length(uint64_t index)
 }
 
 static inline uint64_t
-timers_nanoseconds(clockid_t clock)
-{
-    struct timespec now;
-
-    clock_gettime(clock, &now);
-    return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
-}
-
-static inline uint64_t
 timers_now(void)
 {
-    return timers_nanoseconds(CLOCK_MONOTONIC);
+    return clock_read();
 }
 
 /** The processor's time that this process has had, of all its threads. */
 static inline uint64_t
 timers_processor(void)
 {
-    return timers_nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+    return clock_nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /** In microseconds; negative is too early. */

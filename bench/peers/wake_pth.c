@@ -5,12 +5,13 @@
  * measure; it prints nanoseconds per operation, and fails when its counts do not add up.
  */
 
+#include "clock.h"
+
 #include <pth.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { THERE, BACK };
 
@@ -19,15 +20,6 @@ struct pair {
     size_t units;
     size_t messages;
 };
-
-static uint64_t
-clock_read(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
-}
 
 static pth_message_t *
 port_get(pth_msgport_t port, pth_event_t arrived)

@@ -5,12 +5,13 @@
  * work to measure; it prints nanoseconds per operation, and fails when its counts do not add up.
  */
 
+#include "clock.h"
+
 #include <st.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { THERE, BACK };
 
@@ -68,15 +69,6 @@ messages_run(size_t units)
     st_cond_destroy(pair.conditions[THERE]);
     st_cond_destroy(pair.conditions[BACK]);
     return pair.messages;
-}
-
-static uint64_t
-clock_read(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
 }
 
 int

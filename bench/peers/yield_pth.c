@@ -8,11 +8,12 @@
  * measured are the yields that all of them made while the first one made its laps.
  */
 
+#include "clock.h"
+
 #include <pth.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { WARM_LAPS = 2, STACK_BYTES = 64 * 1024 };
 
@@ -24,15 +25,6 @@ static struct {
     uint64_t took;
     size_t switches; /* meanwhile */
 } course;
-
-static uint64_t
-clock_read(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
-}
 
 static void
 yield(size_t count)

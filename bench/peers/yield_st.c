@@ -11,12 +11,13 @@
  * all that have been woken and have not run yet.
  */
 
+#include "clock.h"
+
 #include <st.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { WARM_LAPS = 2, STACK_BYTES = 64 * 1024 };
 
@@ -30,15 +31,6 @@ static struct {
     bool wrong;
     st_cond_t waiting; /* the last one's to yield; NULL: there was none, or it is awake */
 } course;
-
-static uint64_t
-clock_read(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
-}
 
 static void
 wake(void)

@@ -20,6 +20,16 @@
 #define UCO__SWITCH_QUICK 0
 #endif
 
+/* What is ready becomes the batch of a new turn. */
+static inline void
+uco__scheduler_renew(struct uco__scheduler *scheduler)
+{
+    uco__ready_queue_move(&scheduler->batch, &scheduler->ready);
+    scheduler->turns++;
+    if (UCO__UNLIKELY(scheduler->random != 0) && scheduler->batch.head != NULL)
+        uco__scheduler_shuffle(scheduler);
+}
+
 /* A new turn, without going home: what would be done there can wait for the end of the budget.
  * False if there is nothing to run, or something that is due now. */
 static inline bool
@@ -27,16 +37,10 @@ uco__scheduler_renew_quickly(struct uco_loop *loop)
 {
     struct uco__scheduler *scheduler = &loop->scheduler;
 
-    if (UCO__UNLIKELY(scheduler->ready.tail == &scheduler->ready.head ||
+    if (UCO__UNLIKELY(uco__ready_queue_empty(&scheduler->ready) ||
                       uco__wheel_is_due(&loop->timers.wheel)))
         return false;
-    *scheduler->ready.tail = NULL;
-    scheduler->batch.head = scheduler->ready.head;
-    scheduler->batch.tail = scheduler->ready.tail;
-    uco__ready_queue_init(&scheduler->ready);
-    scheduler->turns++;
-    if (UCO__UNLIKELY(scheduler->random != 0))
-        uco__scheduler_shuffle(scheduler);
+    uco__scheduler_renew(scheduler);
     return true;
 }
 

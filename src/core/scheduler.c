@@ -110,15 +110,6 @@ uco__scheduler_shuffle(struct uco__scheduler *scheduler)
     }
 }
 
-static inline void
-batch_renew(struct uco__scheduler *scheduler)
-{
-    uco__ready_queue_move(&scheduler->batch, &scheduler->ready);
-    scheduler->turns++;
-    if (UCO__UNLIKELY(scheduler->random != 0) && scheduler->batch.head != NULL)
-        uco__scheduler_shuffle(scheduler);
-}
-
 /* --- steps: how long a fiber or callback keeps the loop --- */
 
 static UCO__COLD void
@@ -212,7 +203,7 @@ scheduler_renew(struct uco_loop *loop)
         !uco__inbox_empty(&loop->inbox) || uco__wheel_is_due(&loop->timers.wheel) ||
         atomic_load_explicit(&loop->stopping, memory_order_relaxed))
         return false;
-    batch_renew(scheduler);
+    uco__scheduler_renew(scheduler);
     return true;
 }
 
@@ -346,7 +337,7 @@ uco__scheduler_turn(struct uco_loop *loop)
     struct uco__scheduler *scheduler = &loop->scheduler;
 
     if (uco__ready_queue_empty(&scheduler->batch))
-        batch_renew(scheduler);
+        uco__scheduler_renew(scheduler);
     if (loop->timed)
         loop->step_began = uco__loop_step_clock(loop);
     for (;;) {

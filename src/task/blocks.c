@@ -205,8 +205,10 @@ blocks_fetch(struct uco__task_blocks *blocks)
 
     if (atomic_load_explicit(&blocks->strayed, memory_order_relaxed) == NULL)
         return;
-    /* Acquire pairs with the release in blocks_stray(). */
-    task = atomic_exchange_explicit(&blocks->strayed, NULL, memory_order_acquire);
+    uco__mutex_lock(&blocks->mutex);
+    task = atomic_load_explicit(&blocks->strayed, memory_order_relaxed);
+    atomic_store_explicit(&blocks->strayed, NULL, memory_order_relaxed);
+    uco__mutex_unlock(&blocks->mutex);
     while (task != NULL) {
         struct uco__task *next = task->next_free;
 
@@ -215,15 +217,12 @@ blocks_fetch(struct uco__task_blocks *blocks)
     }
 }
 
+/* With the mutex. */
 static void
 blocks_stray(struct uco__task_blocks *blocks, struct uco__task *task)
 {
-    struct uco__task *first = atomic_load_explicit(&blocks->strayed, memory_order_relaxed);
-
-    do {
-        task->next_free = first;
-    } while (!atomic_compare_exchange_weak_explicit(&blocks->strayed, &first, task,
-                                                    memory_order_release, memory_order_relaxed));
+    task->next_free = atomic_load_explicit(&blocks->strayed, memory_order_relaxed);
+    atomic_store_explicit(&blocks->strayed, task, memory_order_relaxed);
 }
 
 struct uco__task *

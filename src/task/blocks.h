@@ -32,7 +32,8 @@ struct uco__task_heap {
 
 struct uco__task_blocks {
     struct uco__task_heap own;           /* the loop's thread's */
-    _Atomic(struct uco__task *) strayed; /* of those, given back by other threads */
+    _Atomic(struct uco__task *) strayed; /* of those, given back by other threads; with the mutex,
+                                            but to look whether there is one */
     struct uco__task_heap foreign;       /* other threads'; with the mutex */
     atomic_bool foreign_spare;           /* whether it has empty segments */
     struct uco__task_segment **bare; /* segments without memory; with the mutex, as what follows */

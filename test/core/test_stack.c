@@ -7,13 +7,10 @@
 #include "base/system.h"
 #include "core/stack.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SIZE ((size_t) 64 * 1024)
@@ -205,23 +202,6 @@ END_TEST
 
 /* --- giving memory back --- */
 
-static int
-count_maps(void)
-{
-    static char text[4096];
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    int lines = 0;
-    ssize_t n;
-
-    ck_assert_int_ge(fd, 0);
-    while ((n = read(fd, text, sizeof text)) > 0) {
-        for (ssize_t i = 0; i < n; i++)
-            lines += text[i] == '\n';
-    }
-    close(fd);
-    return lines;
-}
-
 static void
 take_and_free(int n)
 {
@@ -262,24 +242,6 @@ START_TEST(all_mappings_go_with_the_stacks)
 END_TEST
 
 /* --- guards --- */
-
-/* The signal that ends a child that writes to `place`; 0 if none does. */
-static int
-write_in_child(char *place)
-{
-    int status;
-    pid_t child = fork();
-
-    ck_assert_int_ge(child, 0);
-    if (child == 0) {
-        prctl(PR_SET_DUMPABLE, 0);
-        signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would report it and exit */
-        *(volatile char *) place = 1;
-        _exit(0);
-    }
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-}
 
 static void
 guard_faults(struct uco__stack_pool *pool, enum uco__stack_guard guard)

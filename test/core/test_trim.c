@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SIZE ((size_t) 64 * 1024)
@@ -442,24 +440,6 @@ START_TEST(without_room_for_a_stack_those_of_other_sizes_give_up_theirs)
 END_TEST
 
 /* --- guards --- */
-
-/* The signal that ends a child that writes to `place`; 0 if none does. */
-static int
-write_in_child(char *place)
-{
-    int status;
-    pid_t child = fork();
-
-    ck_assert_int_ge(child, 0);
-    if (child == 0) {
-        prctl(PR_SET_DUMPABLE, 0);
-        signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would report it and exit */
-        *(volatile char *) place = 1;
-        _exit(0);
-    }
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-}
 
 /* _i: with guards of the first choice; by mprotect. */
 START_TEST(a_stack_that_lost_its_memory_still_has_its_guard)

@@ -2,9 +2,13 @@
 #include "support.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -228,4 +232,38 @@ trace_add(struct trace *t, char letter)
     ck_assert_uint_lt(t->size, sizeof t->text - 1);
     t->text[t->size++] = letter;
     t->text[t->size] = '\0';
+}
+
+int
+count_maps(void)
+{
+    static char text[4096];
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int lines = 0;
+    ssize_t n;
+
+    ck_assert_int_ge(fd, 0);
+    while ((n = read(fd, text, sizeof text)) > 0) {
+        for (ssize_t i = 0; i < n; i++)
+            lines += text[i] == '\n';
+    }
+    close(fd);
+    return lines;
+}
+
+int
+write_in_child(char *place)
+{
+    int status;
+    pid_t child = fork();
+
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        prctl(PR_SET_DUMPABLE, 0);
+        signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would report it and exit */
+        *(volatile char *) place = 1;
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }

@@ -26,6 +26,12 @@ bool under_sanitizer(void);
 /** Notes that the rest of a test makes no sense here, and why: CI counts the test as skipped. */
 void test_skipped(const char *reason);
 
+/* How many mappings this process has. */
+int count_maps(void);
+
+/* The signal that ends a child that writes to `place`; 0 if none does. */
+int write_in_child(char *place);
+
 /** A case whose tests each end with as many open fds and threads as they began with. */
 TCase *case_new(Suite *suite, const char *name);
 

@@ -58,23 +58,6 @@ in_thread(void *(*fn)(void *), void *arg)
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
 }
 
-static int
-count_maps(void)
-{
-    static char text[4096];
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    int lines = 0;
-    ssize_t n;
-
-    ck_assert_int_ge(fd, 0);
-    while ((n = read(fd, text, sizeof text)) > 0) {
-        for (ssize_t i = 0; i < n; i++)
-            lines += text[i] == '\n';
-    }
-    close(fd);
-    return lines;
-}
-
 /* A field of a file of /proc, in KiB. */
 static long
 read_field(const char *path, const char *name)
