@@ -46,10 +46,13 @@ tour  meson                  meson
 tour  ninja-build            program   ninja
 tour  pkg-config             program   pkg-config
 tour  libcurl4-openssl-dev   module    libcurl >= 7.88
+tour  libssl-dev             module    openssl >= 3.0
+tour  liburing-dev           module    liburing >= 2.3
 test  g++                    program   c++ g++ clang++
 test  check                  module    check >= 0.15
 test  libsubunit-dev         module    libsubunit
 test  openssl                program   openssl
+test  libhttp-parser-dev     package
 peers g++                    program   c++ g++ clang++
 peers golang-go              program   go
 peers libboost-context-dev   package
@@ -59,6 +62,9 @@ peers libst-dev              package
 peers libpth-dev             package
 peers python3-uvloop         package
 peers python3                program   python3
+ci    wrk                    program   wrk
+ci    curl                   program   curl
+ci    netcat-openbsd         program   nc
 ci    clang                  program   clang
 ci    libclang-rt-14-dev     package
 ci    valgrind               program   valgrind

@@ -16,9 +16,12 @@
     X(malloc)                                                                                      \
     X(mmap)                                                                                        \
     X(munmap)                                                                                      \
-    X(madvise) X(mprotect) X(read) X(write) X(accept4) X(connect) X(socket) X(bind) X(listen)      \
-        X(close) X(fcntl) X(poll) X(eventfd) X(epoll_create1) X(epoll_ctl) X(epoll_wait)           \
-            X(pthread_create) X(prctl)
+    X(madvise)                                                                                     \
+    X(mprotect) X(read) X(write) X(accept4) X(connect) X(socket) X(bind) X(listen) X(close)        \
+        X(fcntl) X(poll) X(eventfd) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(pthread_create)  \
+            X(prctl) X(open) X(fsync) X(sendfile) X(getsockopt) X(setsockopt) X(pipe2)             \
+                X(posix_spawn) X(pidfd_open) X(waitid) X(sigaction) X(getaddrinfo)                 \
+                    X(io_uring_queue_init) X(io_uring_enter)
 
 enum uco__fault {
 #define UCO__FAULT_ID(name) UCO__FAULT_##name,

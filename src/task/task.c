@@ -309,6 +309,7 @@ uco__task_new(struct uco_loop *loop, const uco_task_options *options, uco_fn *fn
     task->stack_pages = uco__stack_pages(stack_size);
     task->phase = UCO__TASK_NEW;
     atomic_init(&task->cancelling, false);
+    task->gai_error = 0;
     uco__task_fiber(task)->ready.run = task_adopt_run;
     uco__task_fiber(task)->ready.state = UCO__FIBER_NEW;
     uco__task_fiber(task)->ready.began = false;

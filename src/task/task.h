@@ -80,6 +80,7 @@ struct uco__task {
     bool foreign;           /* the block is another thread's to use again */
     unsigned char phase;    /* enum uco__task_phase */
     atomic_bool cancelling; /* `cancellation` is on its way */
+    int gai_error;          /* of its last look-up: an EAI_ code, or 0; io/'s */
 };
 
 /* Tasks and their fibers lie side by side, in segments that are aligned to their size. Those who
