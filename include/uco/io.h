@@ -14,6 +14,7 @@
 #include <uco/common.h>
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 UCO_BEGIN_DECLS
 
@@ -63,6 +64,88 @@ UCO_API ssize_t uco_read_exactly(int fd, void *buf, size_t n);
  * Returns: n, or uco_write()'s errors.
  */
 UCO_API ssize_t uco_write_all(int fd, const void *buf, size_t n, size_t *done);
+
+/**
+ * uco_readv() - readv(2): uco_read() into several buffers.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: As uco_read(); -EINVAL (count is negative or over IOV_MAX).
+ */
+UCO_API ssize_t uco_readv(int fd, const struct iovec *vectors, int count);
+
+/**
+ * uco_writev() - writev(2): uco_write() from several buffers.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: As uco_write(); -EINVAL (count is negative or over IOV_MAX).
+ */
+UCO_API ssize_t uco_writev(int fd, const struct iovec *vectors, int count);
+
+/**
+ * uco_recv() - recv(2): receive from a socket, waiting until something is there.
+ *
+ * @flags:  As recv(2). MSG_WAITALL waits for all n bytes: fewer come at the end, before an error
+ *          and when the caller is cancelled; what stopped it is what the next call returns. With
+ *          MSG_DONTWAIT or MSG_ERRQUEUE it does not wait: -EAGAIN.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: The number of bytes; 0 at the end
+ *          -ENOTSOCK   no socket
+ *          -ECANCELED, -EBADF, -EBUSY, -EPERM, -ENOMEM as uco_read(), and recv(2)'s errors
+ */
+UCO_API ssize_t uco_recv(int fd, void *buf, size_t n, int flags);
+
+/**
+ * uco_send() - send(2): send on a socket, waiting until there is room.
+ *
+ * @flags:  As send(2). With MSG_DONTWAIT it does not wait: -EAGAIN.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: The number of bytes sent, which on a stream may be fewer than n
+ *          -EPIPE, -ECONNRESET   nobody reads any more
+ *          -ENOTSOCK             no socket
+ *          -ECANCELED, -EBADF, -EBUSY, -EPERM, -ENOMEM as uco_read(), and send(2)'s errors
+ */
+UCO_API ssize_t uco_send(int fd, const void *buf, size_t n, int flags);
+
+/**
+ * uco_recvfrom() - recvfrom(2): uco_recv(), and who sent it.
+ *
+ * @addr, @len: As recvfrom(2); may be NULL.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: As uco_recv(). For n = 0 on a datagram socket 0: the datagram is gone.
+ */
+UCO_API ssize_t uco_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
+                             socklen_t *len);
+
+/**
+ * uco_sendto() - sendto(2): uco_send() to an address.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: As uco_send(), and sendto(2)'s errors.
+ */
+UCO_API ssize_t uco_sendto(int fd, const void *buf, size_t n, int flags,
+                           const struct sockaddr *addr, socklen_t len);
+
+/**
+ * uco_recvmsg() - recvmsg(2): receive into several buffers, with control data (fds, addresses,
+ * time stamps).
+ *
+ * @flags:  As uco_recv(), but MSG_WAITALL waits only for the first bytes.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: As uco_recv(); msg is filled in as by recvmsg(2).
+ */
+UCO_API ssize_t uco_recvmsg(int fd, struct msghdr *msg, int flags);
+
+/**
+ * uco_sendmsg() - sendmsg(2): send from several buffers, with control data.
+ *
+ * Context: Coroutine. Suspends.
+ * Returns: As uco_send(), and sendmsg(2)'s errors.
+ */
+UCO_API ssize_t uco_sendmsg(int fd, const struct msghdr *msg, int flags);
 
 /**
  * uco_accept4() - accept4(2): wait for a connection.

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -177,51 +178,85 @@ is_nonblocking(int fd)
     return flags >= 0 && (flags & O_NONBLOCK) != 0;
 }
 
-ssize_t
-uco__read_now(int fd, void *buf, size_t n)
+/* For what is no socket: a pipe, a terminal, a file. */
+static ssize_t
+preadv_now(int fd, const struct iovec *vectors, int count)
 {
-    struct iovec vector = {.iov_base = buf, .iov_len = n};
-    ssize_t r;
+    ssize_t r = UCO__RESULT(preadv2(fd, vectors, count, -1, RWF_NOWAIT));
 
-    r = UCO__SYSTEM(read, recv(fd, buf, n, MSG_DONTWAIT));
-    if (r != -ENOTSOCK)
-        return r;
-    r = UCO__RESULT(preadv2(fd, &vector, 1, -1, RWF_NOWAIT));
     if (r != -EOPNOTSUPP && r != -EINVAL && r != -ENOSYS)
         return r;
-    return is_nonblocking(fd) ? UCO__RESULT(read(fd, buf, n)) : -EOPNOTSUPP;
+    return is_nonblocking(fd) ? UCO__RESULT(readv(fd, vectors, count)) : -EOPNOTSUPP;
 }
 
 static ssize_t
-write_now_unguarded(int fd, const void *buf, size_t n)
+pwritev_now(int fd, const struct iovec *vectors, int count)
 {
-    struct iovec vector = {.iov_base = (void *) (uintptr_t) buf, .iov_len = n};
-    ssize_t r = UCO__RESULT(pwritev2(fd, &vector, 1, -1, RWF_NOWAIT));
+    struct sigpipe guard;
+    ssize_t r;
 
-    if (r != -EOPNOTSUPP && r != -EINVAL && r != -ENOSYS)
+    sigpipe_block(&guard);
+    r = UCO__RESULT(pwritev2(fd, vectors, count, -1, RWF_NOWAIT));
+    if (r == -EOPNOTSUPP || r == -EINVAL || r == -ENOSYS)
+        r = is_nonblocking(fd) ? UCO__RESULT(writev(fd, vectors, count)) : -EOPNOTSUPP;
+    sigpipe_restore(&guard, r);
+    return r;
+}
+
+ssize_t
+uco__read_now(int fd, void *buf, size_t n)
+{
+    ssize_t r = UCO__SYSTEM(read, recv(fd, buf, n, MSG_DONTWAIT));
+
+    if (UCO__LIKELY(r != -ENOTSOCK))
         return r;
-    return is_nonblocking(fd) ? UCO__RESULT(write(fd, buf, n)) : -EOPNOTSUPP;
+    return preadv_now(fd, &(struct iovec){.iov_base = buf, .iov_len = n}, 1);
+}
+
+ssize_t
+uco__readv_now(int fd, const struct iovec *vectors, int count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *) vectors, .msg_iovlen = (size_t) count};
+    ssize_t r;
+
+    if (count < 0 || count > IOV_MAX)
+        return -EINVAL;
+    r = UCO__SYSTEM(read, recvmsg(fd, &message, MSG_DONTWAIT));
+    return r != -ENOTSOCK ? r : preadv_now(fd, vectors, count);
 }
 
 ssize_t
 uco__write_now(int fd, const void *buf, size_t n)
 {
-    struct sigpipe guard;
+    ssize_t r = UCO__SYSTEM(write, send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
+
+    if (UCO__LIKELY(r != -ENOTSOCK))
+        return r;
+    return pwritev_now(fd, &(struct iovec){.iov_base = (void *) (uintptr_t) buf, .iov_len = n}, 1);
+}
+
+ssize_t
+uco__writev_now(int fd, const struct iovec *vectors, int count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *) vectors, .msg_iovlen = (size_t) count};
     ssize_t r;
 
-    r = UCO__SYSTEM(write, send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
-    if (r != -ENOTSOCK)
-        return r;
-    sigpipe_block(&guard);
-    r = write_now_unguarded(fd, buf, n);
-    sigpipe_restore(&guard, r);
-    return r;
+    if (count < 0 || count > IOV_MAX)
+        return -EINVAL;
+    r = UCO__SYSTEM(write, sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+    return r != -ENOTSOCK ? r : pwritev_now(fd, vectors, count);
 }
 
 ssize_t
 uco__read_ready(int fd, void *buf, size_t n)
 {
     return UCO__RESULT(read(fd, buf, n));
+}
+
+ssize_t
+uco__readv_ready(int fd, const struct iovec *vectors, int count)
+{
+    return UCO__RESULT(readv(fd, vectors, count));
 }
 
 ssize_t
@@ -236,6 +271,27 @@ uco__write_ready(int fd, const void *buf, size_t n)
     return r;
 }
 
+ssize_t
+uco__writev_ready(int fd, const struct iovec *vectors, int count)
+{
+    /* The first that is not empty: there is room for PIPE_BUF bytes, whatever the fd. */
+    while (count > 1 && vectors->iov_len == 0) {
+        vectors++;
+        count--;
+    }
+    return uco__write_ready(fd, vectors->iov_base, vectors->iov_len);
+}
+
+int
+uco__check_access(int fd, bool write)
+{
+    long flags = UCO__SYSTEM(fcntl, fcntl(fd, F_GETFL));
+
+    if (flags < 0)
+        return (int) flags;
+    return (flags & O_ACCMODE) == (write ? O_RDONLY : O_WRONLY) ? -EBADF : 0;
+}
+
 bool
 uco__is_file(int fd)
 {
@@ -245,9 +301,9 @@ uco__is_file(int fd)
 }
 
 ssize_t
-uco__file_write(int fd, const void *buf, size_t n)
+uco__file_writev(int fd, const struct iovec *vectors, int count)
 {
-    return UCO__RESULT(write(fd, buf, n));
+    return UCO__RESULT(writev(fd, vectors, count));
 }
 
 int
@@ -278,6 +334,16 @@ uco__set_nonblocking(int fd)
     if (UCO__RESULT(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size)) < 0)
         return -ENOTSOCK; /* others may share it: not ours to change */
     return (int) UCO__SYSTEM(fcntl, fcntl(fd, F_SETFL, (int) flags | O_NONBLOCK));
+}
+
+bool
+uco__is_tcp(int fd)
+{
+    socklen_t size = sizeof(int);
+    int protocol;
+
+    return UCO__RESULT(getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size)) == 0 &&
+           protocol == IPPROTO_TCP;
 }
 
 int

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 /* errno is the coroutine's, so a call that fails leaves it as it was. Functions and not macros:
  * where errno is, is a constant to the compiler, but a caller that suspends may go on in another
@@ -64,20 +65,28 @@ unsigned uco__advise_ranges(const struct uco__range ranges[], unsigned count, in
  * uco__read_ready() or uco__write_ready(). */
 ssize_t uco__read_now(int fd, void *buf, size_t n);
 ssize_t uco__write_now(int fd, const void *buf, size_t n);
+ssize_t uco__readv_now(int fd, const struct iovec *vectors, int count);
+ssize_t uco__writev_now(int fd, const struct iovec *vectors, int count);
 /* After poll said ready: writes at most what poll promises room for. */
 ssize_t uco__read_ready(int fd, void *buf, size_t n);
 ssize_t uco__write_ready(int fd, const void *buf, size_t n);
+ssize_t uco__readv_ready(int fd, const struct iovec *vectors, int count);
+ssize_t uco__writev_ready(int fd, const struct iovec *vectors, int count);
 
 /* Whether fd is a regular file or a block device: always "ready", and may wait for a disk all the
  * same. */
 bool uco__is_file(int fd);
-ssize_t uco__file_write(int fd, const void *buf, size_t n);
+/* Waits for the disk. */
+ssize_t uco__file_writev(int fd, const struct iovec *vectors, int count);
+/* Whether fd was opened for writing (or with `write` false, for reading): 0, -EBADF. */
+int uco__check_access(int fd, bool write);
 
 /* poll(2) of one fd without waiting: revents, 0, or -EBADF. */
 int uco__poll_now(int fd, short events);
 
 /* Of a socket; -ENOTSOCK for anything else. */
 int uco__set_nonblocking(int fd);
+bool uco__is_tcp(int fd);
 /* Never retried: after EINTR the fd is gone. */
 int uco__close(int fd);
 

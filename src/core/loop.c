@@ -32,8 +32,8 @@
 /* Between two looks at the inbox in the middle of a turn. What is taken runs in the next turn only,
  * and producers that go on posting are disturbed by each look. */
 #define TAKE_INTERVAL (10 * UCO__MICROSECOND)
-#define SPAN_MAX 64          /* switches between two looks at the clock */
-#define SLOW_DEFAULT 0.1     /* seconds */
+#define SPAN_MAX 64      /* switches between two looks at the clock */
+#define SLOW_DEFAULT 0.1 /* seconds */
 /* Before a loop that nothing of its own can wake looks for a deadlock, which is not cheap, it waits
  * for others: this long at first, twice as long each time. */
 #define STUCK_WAIT_MIN (20 * UCO__MILLISECOND)
@@ -322,6 +322,8 @@ loop_poll(struct uco_loop *loop, uint64_t timeout)
     loop->polled = uco__clock_real();
     if (UCO__UNLIKELY(loop->polled >= loop->trim_at))
         uco__trim(loop);
+    if (UCO__UNLIKELY(loop->polled >= loop->poller.check_at))
+        uco__poller_check_some(&loop->poller, loop->polled);
     loop_take_posts(loop);
     uco__timers_expire(loop,
                        loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now);
@@ -397,6 +399,8 @@ loop_settle(struct uco_loop *loop)
 
     if (loop->options.clock == UCO_CLOCK_REAL && uco__list_empty(&loop->settlers))
         return false;
+    if (loop->poller.trusting && loop->options.clock != UCO_CLOCK_REAL)
+        uco__poller_check(&loop->poller); /* virtual time stands still until then */
     loop_poll(loop, 0);
     if (loop_has_ready(loop))
         return true;
@@ -472,6 +476,7 @@ loop_wait(struct uco_loop *loop)
         timeout = loop->stuck_wait;
     if (uco__trim_before(loop, &timeout))
         stuck = false;
+    uco__poller_check_before(&loop->poller, loop->polled, &timeout);
     if (!uco__inbox_sleep(&loop->inbox) || atomic_load(&loop->stopping) ||
         atomic_load(&loop->woken) || loop_can_jump(loop))
         timeout = 0;

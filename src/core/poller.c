@@ -7,10 +7,13 @@
  * 2. An fd is registered for exactly what its waits and watchers want: level-triggered if it has a
  *    watcher, else edge-triggered; and an edge that nobody waits for is nothing: the next call
  *    tries first.
- * 3. Each wait sets the registration again. That is a system call, but only on the way to a
- *    suspension; it makes the kernel look afresh, and it finds out when the fd was closed behind
- *    our back and its number given to something else.
- * 4. An event whose generation is not the fd's is from an earlier registration, and dropped. If
+ * 3. Each wait sets the registration again: that finds out when the fd was closed behind our back
+ *    and its number given to something else. A wait for a known fd trusts the registration that is
+ *    there, which then stays for all that was ever wanted. If it was wrong to, a later check finds
+ *    that out: nobody closes uco's fds behind its back but by mistake, and a mistake must not hang.
+ * 4. A known fd is `drained` only while it is registered for reading: from the read that left
+ *    nothing over on, what arrives is an event.
+ * 5. An event whose generation is not the fd's is from an earlier registration, and dropped. If
  *    such events go on coming (a closed fd lives on in a dup, and can no longer be taken out by its
  *    number), the whole set is made anew.
  */
@@ -26,6 +29,8 @@
 #define STRAY_MAX 16 /* stray events in a row after which the set is made anew */
 
 #define READ_EVENTS (POLLIN | POLLPRI | POLLRDHUP)
+/* From these on, a read may leave something over without there being another event. */
+#define ENDED_EVENTS (POLLPRI | POLLRDHUP | POLLHUP | POLLERR)
 
 int
 uco__poller_init(struct uco__poller *poller, const struct uco__poller_backend *backend,
@@ -116,14 +121,28 @@ fd_interest(const struct uco__fd *entry)
     return interest;
 }
 
+/* What it is to be registered for. Of a known fd it is also told when the other side has ended, and
+ * interest stays: it will be there again. */
+static short
+fd_wish(const struct uco__fd *entry, bool level)
+{
+    short wish = fd_interest(entry);
+
+    if (!entry->known || level)
+        return wish;
+    if (entry->registered && !entry->level)
+        wish |= entry->interest;
+    return wish | POLLPRI | POLLRDHUP;
+}
+
 static int
-fd_apply(struct uco__poller *poller, int fd, bool level)
+fd_apply(struct uco__poller *poller, int fd, short interest, bool level)
 {
     struct uco__fd *entry = &poller->fds[fd];
 
     if (!entry->registered)
         entry->generation++;
-    return poller->backend->set(poller, fd, entry->generation, fd_interest(entry), level);
+    return poller->backend->set(poller, fd, entry->generation, interest, level);
 }
 
 /* Tells the kernel what the entry now wants. What we know of its registration may be wrong: the fd
@@ -133,15 +152,18 @@ fd_register(struct uco__poller *poller, int fd)
 {
     struct uco__fd *entry = &poller->fds[fd];
     bool level = fd_has_watcher(entry);
-    int r = fd_apply(poller, fd, level);
+    short wish = fd_wish(entry, level);
+    int r = fd_apply(poller, fd, wish, level);
 
     if (r == (entry->registered ? -ENOENT : -EEXIST)) {
         entry->registered = !entry->registered;
-        r = fd_apply(poller, fd, level);
+        entry->drained = false;
+        r = fd_apply(poller, fd, wish, level);
     }
     if (r == 0) {
         entry->registered = true;
         entry->level = level;
+        entry->interest = wish;
     }
     return r; /* on an error what was registered before still is */
 }
@@ -155,6 +177,19 @@ fd_unregister(struct uco__poller *poller, int fd)
         poller->backend->remove(poller, fd);
     entry->registered = false;
     entry->level = false;
+    entry->drained = false;
+}
+
+/* Whether the registration that is there will do for what is now wanted. */
+static bool
+fd_is_trusted(struct uco__poller *poller, struct uco__fd *entry)
+{
+    if (!entry->known || !entry->registered || entry->level ||
+        (fd_interest(entry) & ~entry->interest) != 0)
+        return false;
+    entry->age = UCO__FD_FRESH;
+    poller->trusting = true;
+    return true;
 }
 
 /* After interest went away. An edge registration may stay. */
@@ -208,6 +243,8 @@ uco__poller_wait(struct uco__poller *poller, struct uco__fd_wait *wait)
     }
     wait->linked = true;
     poller->waiting++;
+    if (UCO__LIKELY(fd_is_trusted(poller, entry)))
+        return 0;
     r = fd_register(poller, wait->fd);
     if (r < 0) {
         uco__poller_unwait(poller, wait);
@@ -319,6 +356,15 @@ wait_end(struct uco__poller *poller, struct uco__fd_wait *wait, int result)
     wait->notify(wait, result);
 }
 
+static void
+fd_end_waits(struct uco__poller *poller, struct uco__fd *entry, int result)
+{
+    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+        if (entry->waits[i] != NULL)
+            wait_end(poller, entry->waits[i], result);
+    }
+}
+
 void
 uco__poller_forget(struct uco__poller *poller, int fd)
 {
@@ -326,11 +372,72 @@ uco__poller_forget(struct uco__poller *poller, int fd)
 
     if (entry == NULL)
         return;
-    for (int i = 0; i < UCO__DIRECTIONS; i++) {
-        if (entry->waits[i] != NULL)
-            wait_end(poller, entry->waits[i], -EBADF);
-    }
+    fd_end_waits(poller, entry, -EBADF);
+    if (entry->known && poller->backend->close_removes)
+        entry->registered = false; /* if the file lives on in a dup, its events are strays */
     fd_unregister(poller, fd);
+    entry->known = false;
+    entry->tcp = false;
+}
+
+void
+uco__poller_know(struct uco__poller *poller, int fd, bool tcp)
+{
+    struct uco__fd *entry;
+
+    if (fds_grow(poller, fd) < 0)
+        return; /* then it is like any other */
+    entry = &poller->fds[fd];
+    fd_end_waits(poller, entry, -EBADF);
+    if (fd_has_watcher(entry))
+        return;
+    entry->registered = false;
+    entry->level = false;
+    entry->drained = false;
+    entry->ended = false;
+    entry->known = true;
+    entry->tcp = tcp;
+}
+
+static void
+poller_check(struct uco__poller *poller, bool all)
+{
+    poller->trusting = false;
+    for (size_t fd = 0; fd < poller->capacity; fd++) {
+        struct uco__fd *entry = &poller->fds[fd];
+        int r;
+
+        if (!entry->known || entry->age == UCO__FD_CHECKED ||
+            (entry->waits[UCO__READER] == NULL && entry->waits[UCO__WRITER] == NULL))
+            continue;
+        if (entry->age == UCO__FD_FRESH && !all) {
+            entry->age = UCO__FD_AGED;
+            poller->trusting = true;
+            continue;
+        }
+        entry->age = UCO__FD_CHECKED;
+        r = fd_register(poller, (int) fd);
+        if (r == -EBADF)
+            fd_end_waits(poller, entry, r);
+        if (r < 0 && r != -EBADF) {
+            entry->age = UCO__FD_AGED; /* no memory: another time */
+            poller->trusting = true;
+        }
+    }
+}
+
+void
+uco__poller_check(struct uco__poller *poller)
+{
+    poller_check(poller, true);
+}
+
+void
+uco__poller_check_some(struct uco__poller *poller, uint64_t now)
+{
+    if (poller->trusting)
+        poller_check(poller, false);
+    poller->check_at = now + UCO__POLLER_CHECK_PERIOD;
 }
 
 /* The kernel holds registrations that no number of ours leads to. Start over. */
@@ -346,6 +453,7 @@ poller_rebuild(struct uco__poller *poller)
         if (!entry->registered)
             continue;
         entry->registered = false;
+        entry->drained = false;
         if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL ||
             entry->waits[UCO__WRITER] != NULL) {
             int r = fd_register(poller, (int) fd);
@@ -375,6 +483,10 @@ uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short
         return;
     }
     poller->stray = 0;
+    if ((events & ~POLLOUT) != 0)
+        entry->drained = false;
+    if ((events & ENDED_EVENTS) != 0)
+        entry->ended = true;
     for (int i = 0; i < UCO__DIRECTIONS; i++) {
         struct uco__fd_watcher *watcher = entry->watchers[i];
 

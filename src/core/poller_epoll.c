@@ -136,4 +136,5 @@ const struct uco__poller_backend uco__poller_epoll = {
     .set = epoll_set,
     .remove = epoll_remove,
     .wait = epoll_collect,
+    .close_removes = true,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * read, write, poll and close of file descriptors.
+ * read, write, readv, writev, poll and close of file descriptors.
  *
  * 1. Each call tries first and suspends only on EAGAIN; after a wake-up it tries again, since
  *    another process may have been faster.
@@ -30,8 +30,12 @@
 struct waiting {
     struct uco__fd_wait fd_wait;
     struct uco__wait wait;
-    struct uco__timer timer;
     struct uco_loop *loop;
+};
+
+struct waiting_until {
+    struct waiting waiting;
+    struct uco__timer timer;
 };
 
 static void
@@ -43,7 +47,7 @@ waiting_notify(struct uco__fd_wait *fd_wait, int result)
 static void
 waiting_time_out(struct uco__timer *timer)
 {
-    uco__wake(&UCO__CONTAINER(timer, struct waiting, timer)->wait, -ETIMEDOUT);
+    uco__wake(&UCO__CONTAINER(timer, struct waiting_until, timer)->waiting.wait, -ETIMEDOUT);
 }
 
 static enum uco__abort
@@ -55,8 +59,8 @@ waiting_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
-int
-uco__fd_wait(struct uco__task *task, int fd, short events, double timeout)
+static int
+wait_forever(struct uco__task *task, int fd, short events)
 {
     struct waiting waiting = {
         .fd_wait = {.fd = fd, .events = events, .notify = waiting_notify},
@@ -64,25 +68,50 @@ uco__fd_wait(struct uco__task *task, int fd, short events, double timeout)
     };
     intptr_t r = uco__poller_wait(&waiting.loop->poller, &waiting.fd_wait);
 
-    if (r < 0)
+    if (UCO__UNLIKELY(r < 0))
         return (int) r;
     uco__wait_init(&waiting.wait, "a file descriptor", waiting_abort);
-    uco__timer_init(&waiting.timer, waiting_time_out);
-    uco__timer_start(waiting.loop, &waiting.timer,
-                     uco__clock_after(uco__loop_now(waiting.loop), timeout));
-    r = uco__task_park(task, &waiting.wait);
-    uco__timer_stop(waiting.loop, &waiting.timer);
-    uco__poller_unwait(&waiting.loop->poller, &waiting.fd_wait);
+    r = uco__task_park_here(task, &waiting.wait);
+    if (UCO__UNLIKELY(waiting.fd_wait.linked))
+        uco__poller_unwait(&waiting.loop->poller, &waiting.fd_wait);
+    return UCO__UNLIKELY(r == UCO__INTERRUPTED) ? -ECANCELED : (int) r;
+}
+
+static int
+wait_until(struct uco__task *task, int fd, short events, double timeout)
+{
+    struct waiting_until until = {
+        .waiting = {.fd_wait = {.fd = fd, .events = events, .notify = waiting_notify},
+                    .loop = task->future.loop},
+    };
+    struct uco_loop *loop = until.waiting.loop;
+    intptr_t r = uco__poller_wait(&loop->poller, &until.waiting.fd_wait);
+
+    if (r < 0)
+        return (int) r;
+    uco__wait_init(&until.waiting.wait, "a file descriptor", waiting_abort);
+    uco__timer_init(&until.timer, waiting_time_out);
+    uco__timer_start(loop, &until.timer, uco__clock_after(uco__loop_now(loop), timeout));
+    r = uco__task_park(task, &until.waiting.wait);
+    uco__timer_stop(loop, &until.timer);
+    uco__poller_unwait(&loop->poller, &until.waiting.fd_wait);
     return r == UCO__INTERRUPTED ? -ECANCELED : (int) r;
+}
+
+int
+uco__fd_wait(struct uco__task *task, int fd, short events, double timeout)
+{
+    return timeout == UCO_FOREVER ? wait_forever(task, fd, events)
+                                  : wait_until(task, fd, events, timeout);
 }
 
 /* --- regular files --- */
 
 struct file_job {
     int fd;
-    void *read_into; /* NULL: a write */
-    const void *write_from;
-    size_t size;
+    bool write;
+    int count;
+    const struct iovec *vectors;
 };
 
 static intptr_t
@@ -90,92 +119,111 @@ file_job_run(void *arg)
 {
     const struct file_job *job = arg;
 
-    return job->read_into != NULL ? uco__read_ready(job->fd, job->read_into, job->size)
-                                  : uco__file_write(job->fd, job->write_from, job->size);
-}
-
-/* No thread for it is no reason to try again at once, as EAGAIN would be. */
-static ssize_t
-file_job(struct file_job *job)
-{
-    ssize_t r = uco_to_thread(file_job_run, job);
-
-    return r == -EAGAIN ? -ENOMEM : r;
+    return job->write ? uco__file_writev(job->fd, job->vectors, job->count)
+                      : uco__readv_ready(job->fd, job->vectors, job->count);
 }
 
 /* --- read and write --- */
 
 /* One try, for an fd of which the kernel cannot promise not to wait. */
 static ssize_t
-read_polled(int fd, void *buf, size_t n)
+transfer_polled(int fd, bool write, const struct iovec *vectors, int count)
 {
-    struct file_job job = {.fd = fd, .read_into = buf, .size = n};
-    int ready;
+    struct file_job job = {.fd = fd, .write = write, .count = count, .vectors = vectors};
+    int ready = uco__check_access(fd, write); /* else poll might wait for ever */
+    ssize_t r;
 
-    if (uco__is_file(fd))
-        return file_job(&job);
-    ready = uco__poll_now(fd, POLLIN);
-    return ready > 0 ? uco__read_ready(fd, buf, n) : ready < 0 ? ready : -EAGAIN;
+    if (ready < 0)
+        return ready;
+    if (uco__is_file(fd)) {
+        r = uco_to_thread(file_job_run, &job);
+        /* No thread for it is no reason to try again at once, as EAGAIN would be. */
+        return r == -EAGAIN ? -ENOMEM : r;
+    }
+    ready = uco__poll_now(fd, write ? POLLOUT : POLLIN);
+    if (ready <= 0)
+        return ready < 0 ? ready : -EAGAIN;
+    return write ? uco__writev_ready(fd, vectors, count) : uco__readv_ready(fd, vectors, count);
 }
 
+/* One try. */
 static ssize_t
-write_polled(int fd, const void *buf, size_t n)
+transfer_now(struct uco_loop *loop, int fd, bool write, const struct iovec *vectors, int count)
 {
-    struct file_job job = {.fd = fd, .write_from = buf, .size = n};
-    int ready;
+    if (count != 1)
+        return write ? uco__writev_now(fd, vectors, count) : uco__readv_now(fd, vectors, count);
+    return write ? uco__write_now(fd, vectors->iov_base, vectors->iov_len)
+                 : uco__fd_recv_now(loop, fd, vectors->iov_base, vectors->iov_len);
+}
 
-    if (uco__is_file(fd))
-        return file_job(&job);
-    ready = uco__poll_now(fd, POLLOUT);
-    return ready > 0 ? uco__write_ready(fd, buf, n) : ready < 0 ? ready : -EAGAIN;
+/* The rest of a call, whose first try gave r. */
+static ssize_t
+transfer(struct uco__task *task, int fd, bool write, const struct iovec *vectors, int count,
+         ssize_t r)
+{
+    while (r == -EAGAIN || r == -EINTR || r == -EOPNOTSUPP) {
+        if (r == -EAGAIN) {
+            r = uco__fd_wait(task, fd, write ? POLLOUT : POLLIN, UCO_FOREVER);
+            if (UCO__UNLIKELY(r < 0 && r != -EPERM))
+                return r;
+        }
+        if (UCO__UNLIKELY(r == -EPERM || r == -EOPNOTSUPP)) {
+            r = transfer_polled(fd, write, vectors, count);
+            if (r == -EOPNOTSUPP)
+                return r;
+        } else
+            r = transfer_now(task->future.loop, fd, write, vectors, count);
+    }
+    return r;
 }
 
 ssize_t
 uco_read(int fd, void *buf, size_t n)
 {
-    int r = uco__checkpoint();
-    int waited = 0;
-    ssize_t got;
+    struct uco__task *task;
+    ssize_t r = uco__fd_begin(&task);
 
-    if (r < 0)
+    if (UCO__UNLIKELY(r < 0))
         return r;
-    if (n == 0)
+    if (UCO__UNLIKELY(n == 0))
         return uco__poll_now(fd, 0) < 0 ? -EBADF : 0;
-    for (;;) {
-        got = waited == -EPERM ? -EOPNOTSUPP : uco__read_now(fd, buf, n);
-        if (got == -EOPNOTSUPP)
-            got = read_polled(fd, buf, n);
-        if (got == -EINTR)
-            continue;
-        if (got != -EAGAIN)
-            return got;
-        waited = uco__fd_wait(uco__task_of(uco_current_task()), fd, POLLIN, UCO_FOREVER);
-        if (waited < 0 && waited != -EPERM)
-            return waited;
-    }
+    r = uco__fd_recv_now(task->future.loop, fd, buf, n);
+    return transfer(task, fd, false, &(struct iovec){.iov_base = buf, .iov_len = n}, 1, r);
 }
 
 ssize_t
 uco_write(int fd, const void *buf, size_t n)
 {
-    int r = uco__checkpoint();
-    int waited = 0;
-    ssize_t put;
+    struct iovec vector = {.iov_base = (void *) (uintptr_t) buf, .iov_len = n};
+    struct uco__task *task;
+    ssize_t r = uco__fd_begin(&task);
+
+    if (UCO__UNLIKELY(r < 0))
+        return r;
+    r = uco__write_now(fd, buf, n);
+    return transfer(task, fd, true, &vector, 1, r);
+}
+
+ssize_t
+uco_readv(int fd, const struct iovec *vectors, int count)
+{
+    struct uco__task *task;
+    ssize_t r = uco__fd_begin(&task);
 
     if (r < 0)
         return r;
-    for (;;) {
-        put = waited == -EPERM ? -EOPNOTSUPP : uco__write_now(fd, buf, n);
-        if (put == -EOPNOTSUPP)
-            put = write_polled(fd, buf, n);
-        if (put == -EINTR)
-            continue;
-        if (put != -EAGAIN)
-            return put;
-        waited = uco__fd_wait(uco__task_of(uco_current_task()), fd, POLLOUT, UCO_FOREVER);
-        if (waited < 0 && waited != -EPERM)
-            return waited;
-    }
+    return transfer(task, fd, false, vectors, count, uco__readv_now(fd, vectors, count));
+}
+
+ssize_t
+uco_writev(int fd, const struct iovec *vectors, int count)
+{
+    struct uco__task *task;
+    ssize_t r = uco__fd_begin(&task);
+
+    if (r < 0)
+        return r;
+    return transfer(task, fd, true, vectors, count, uco__writev_now(fd, vectors, count));
 }
 
 ssize_t

@@ -2,13 +2,37 @@
 #ifndef UCO_IO_FD_H
 #define UCO_IO_FD_H
 
-/* Waiting for a file descriptor: what every I/O call does after EAGAIN. */
+/* Trying and waiting: what every I/O call is made of. */
 
-struct uco__task;
+#include "core/loop.h"
+#include "task/task.h"
+
+/* What each of them begins with: 0 and the calling task; -EPERM, -ESTALE, -ECANCELED. */
+static inline int
+uco__fd_begin(struct uco__task **task)
+{
+    *task = uco__task_here();
+    return UCO__LIKELY(*task != NULL) ? uco__task_checkpoint(*task) : uco__checkpoint();
+}
 
 /* Suspends until fd is ready for `events` (POLL*), `timeout` seconds at most. 0; -ETIMEDOUT,
  * -ECANCELED; -EBUSY (another task waits), -EBADF, -ENOMEM, -ENOSPC; -EPERM: this kind of fd is
  * always ready (a regular file). A 0 may be spurious: try again. */
 int uco__fd_wait(struct uco__task *task, int fd, short events, double timeout);
+
+/* One try to read that does not wait, as uco__read_now(): -EAGAIN also without asking the kernel,
+ * when it is known that nothing is there. */
+static inline ssize_t
+uco__fd_recv_now(struct uco_loop *loop, int fd, void *buf, size_t n)
+{
+    ssize_t r;
+
+    if (uco__poller_is_drained(&loop->poller, fd))
+        return -EAGAIN;
+    r = uco__read_now(fd, buf, n);
+    if (r > 0 && (size_t) r < n)
+        uco__poller_note_short_read(&loop->poller, fd);
+    return r;
+}
 
 #endif
