@@ -164,6 +164,7 @@ fd_register(struct uco__poller *poller, int fd)
         entry->registered = true;
         entry->level = level;
         entry->interest = wish;
+        entry->age = UCO__FD_CHECKED;
     }
     return r; /* on an error what was registered before still is */
 }
@@ -415,7 +416,6 @@ poller_check(struct uco__poller *poller, bool all)
             poller->trusting = true;
             continue;
         }
-        entry->age = UCO__FD_CHECKED;
         r = fd_register(poller, (int) fd);
         if (r == -EBADF)
             fd_end_waits(poller, entry, r);
