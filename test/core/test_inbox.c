@@ -437,6 +437,7 @@ START_TEST(no_wake_up_is_lost)
     int rounds = scaled(100000);
     int done = 0;
 
+    storm_stop();
     office_open(&exchange.office, rounds / _i);
     uco__ready_queue_init(&exchange.ready);
     ck_assert_int_eq(uco__poller_init(&exchange.poller, &uco__poller_epoll,

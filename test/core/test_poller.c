@@ -327,6 +327,7 @@ START_TEST(an_edge_that_nobody_waits_for_costs_one_wake_up)
     uint64_t began;
     int ends[2];
 
+    storm_stop();
     poller_open();
     pipe_open(ends);
     ck_assert_int_eq(waiter_start(&waiter, ends[0], POLLIN), 0);
@@ -614,6 +615,7 @@ START_TEST(a_watched_copy_does_not_keep_the_loop_awake)
     uint64_t began;
     int ends[2], copy;
 
+    storm_stop();
     poller_open();
     pipe_open(ends);
     watcher = watcher_of(ends[0], POLLIN);
@@ -864,6 +866,7 @@ START_TEST(a_wait_in_the_kernel_is_never_too_short)
     static const uint64_t timeouts[] = {1,       999,     1000,    50001,   999999,
                                         1000000, 1000001, 2500001, 10000000};
 
+    storm_stop();
     poller_open();
     if (_i == 1)
         ck_assert_int_eq(uco_test_fail("epoll_wait", 1, false, ENOSYS), 0);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -94,16 +95,46 @@ count_threads(void)
 static int fds_before;
 static int threads_before;
 
+/* With UCO_TEST_STORM in the environment a signal interrupts each test once a millisecond. Calls
+ * that the kernel would make again by itself are made again: those that uco waits in are not among
+ * them. */
+static void
+storm_ignore(int signo)
+{
+    (void) signo;
+}
+
+static void
+storm_set(long microseconds)
+{
+    struct itimerval storm = {.it_interval.tv_usec = microseconds,
+                              .it_value.tv_usec = microseconds};
+    struct sigaction action = {.sa_handler = storm_ignore, .sa_flags = SA_RESTART};
+
+    if (getenv("UCO_TEST_STORM") == NULL)
+        return;
+    ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &storm, NULL), 0);
+}
+
+void
+storm_stop(void)
+{
+    storm_set(0);
+}
+
 static void
 ledger_begin(void)
 {
     fds_before = count_fds();
     threads_before = count_threads();
+    storm_set(1000);
 }
 
 static void
 ledger_end(void)
 {
+    storm_set(0);
     uco_test_fail_off();
     ck_assert_int_eq(count_fds(), fds_before);
     while (!THREADS_OF_ITS_OWN && count_threads() != threads_before)

@@ -26,6 +26,10 @@ bool under_sanitizer(void);
 /** Notes that the rest of a test makes no sense here, and why: CI counts the test as skipped. */
 void test_skipped(const char *reason);
 
+/** For a test of a single wait, or whose own calls cannot be interrupted: no storm of signals from
+ * here on. */
+void storm_stop(void);
+
 /* How many mappings this process has. */
 int count_maps(void);
 

@@ -232,6 +232,7 @@ START_TEST(an_idle_loop_wakes_up_to_give_memory_back)
     uco_loop *loop = uco_loop_new(NULL);
     uint64_t polls;
 
+    storm_stop();
     ck_assert_int_eq(uco_loop_run_until_complete(loop, idle_main, NULL), 0);
     ck_assert_uint_le(loop->stacks.count, 4 * SLAB);
     polls = loop->polls;
