@@ -158,14 +158,21 @@ uco_loop_stop(uco_loop *loop)
 }
 
 int
+uco__loop_ring(struct uco_loop *loop)
+{
+    atomic_store(&loop->woken, true);
+    return uco__inbox_ring(&loop->inbox);
+}
+
+int
 uco_wake_from_signal(uco_loop *loop)
 {
     if (loop == NULL)
         return -EINVAL;
     if (uco__loop_stale(loop))
         return -ESTALE;
-    atomic_store(&loop->woken, true);
-    return uco__inbox_ring(&loop->inbox);
+    atomic_store(&loop->wake_due, true);
+    return uco__loop_ring(loop);
 }
 
 int

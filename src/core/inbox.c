@@ -86,7 +86,9 @@ uco__inbox_wake(struct uco__inbox *inbox)
 int
 uco__inbox_push(struct uco__inbox *inbox, struct uco__ready *node)
 {
-    struct uco__ready *head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
+    /* Acquire pairs with the exchange that closes: who is refused comes after all that the loop has
+     * done. */
+    struct uco__ready *head = atomic_load_explicit(&inbox->head, memory_order_acquire);
 
     do {
         if (head == UCO__INBOX_CLOSED)

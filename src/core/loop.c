@@ -18,8 +18,10 @@
 #include "base/error.h"
 #include "base/futex.h"
 #include "base/system.h"
+#include "core/backend.h"
 #include "core/leave.h"
 #include "core/report.h"
+#include "core/signals.h"
 #include "core/trim.h"
 
 #include <math.h>
@@ -64,8 +66,6 @@ options_fill(uco_loop_options *filled, const uco_loop_options *options)
         isnan(filled->spin) || filled->spin < 0 || isnan(filled->slow_callback) ||
         filled->slow_callback < 0)
         return -EINVAL;
-    if (filled->backend == UCO_BACKEND_IO_URING)
-        return -ENOSYS;
     filled->stack_size = uco__stack_size_round(filled->stack_size != 0 ? filled->stack_size
                                                                        : UCO__STACK_SIZE_DEFAULT);
     if (filled->stack_size == 0)
@@ -96,8 +96,8 @@ loop_open(struct uco_loop *loop)
 
     if (r < 0)
         return r;
-    r = uco__poller_init(&loop->poller, &uco__poller_epoll, loop->inbox.doorbell,
-                         &loop->scheduler.ready);
+    r = uco__backend_open(&loop->poller, loop->options.backend, loop->inbox.doorbell,
+                          &loop->scheduler.ready);
     if (r < 0)
         goto fail_poller;
     uco__stacks_init(&loop->stacks, uco__fiber_entry);
@@ -149,6 +149,7 @@ uco__loop_done(struct uco_loop *loop)
 
     /* What was accepted at the very last is run, each once; it can make nothing ready any more. */
     loop->ending = true;
+    uco__signals_close(loop);
     uco__ready_queue_init(&late);
     loop->posts += uco__inbox_close(&loop->inbox, &late);
     for (struct uco__ready *node; (node = uco__ready_queue_pop(&late)) != NULL;)
@@ -161,6 +162,7 @@ uco__loop_done(struct uco_loop *loop)
     uco__poller_done(&loop->poller);
     uco__inbox_done(&loop->inbox);
     uco__stacks_done(&loop->stacks);
+    uco__altstack_done(&loop->altstack);
 }
 
 void
@@ -259,12 +261,14 @@ uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
     loop->timer_slack = UCO__SYSTEM(prctl, prctl(PR_GET_TIMERSLACK));
     if (loop->timer_slack >= 0)
         UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, TIMER_SLACK));
+    uco__altstack_enter(&loop->altstack);
     return 0;
 }
 
 void
 uco__loop_leave(struct uco_loop *loop, struct uco_loop *outer)
 {
+    uco__altstack_leave(&loop->altstack);
     if (loop->timer_slack >= 0)
         UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, loop->timer_slack));
     uco__running = outer;
@@ -289,9 +293,11 @@ loop_take_posts(struct uco_loop *loop)
     if (UCO__UNLIKELY(atomic_load_explicit(&loop->woken, memory_order_relaxed)) &&
         atomic_exchange(&loop->woken, false)) {
         loop->operations->signalled(loop);
-        if (!loop->wake_queued)
+        uco__signals_deliver(loop);
+        if (atomic_exchange(&loop->wake_due, false) && !loop->wake_queued) {
             uco__scheduler_call(loop, &loop->wake_ready);
-        loop->wake_queued = true;
+            loop->wake_queued = true;
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 #include "base/compiler.h"
 #include "base/list.h"
 #include "base/system.h"
+#include "core/altstack.h"
 #include "core/calls.h"
 #include "core/inbox.h"
 #include "core/poller.h"
@@ -40,8 +41,7 @@ struct uco__settler {
 /* What the loop needs from above. */
 struct uco__loop_operations {
     const struct uco__fiber_operations *fiber;
-    void (*signalled)(struct uco_loop *loop); /* on the loop's thread, after
-                                                 uco_wake_from_signal() */
+    void (*signalled)(struct uco_loop *loop); /* on the loop's thread, after uco__loop_ring() */
     void (*stuck)(struct uco_loop *loop);     /* nothing of its own can ever wake it: no timer, fd
                                                  or job is left */
     void (*orphaned)(struct uco_loop *loop);  /* the last handle is gone, and nobody closed it */
@@ -62,7 +62,8 @@ struct uco_loop {
     atomic_bool closing;          /* posts of users are refused */
     atomic_bool closed;
     atomic_bool stopping; /* uco_loop_stop() */
-    atomic_bool woken;    /* uco_wake_from_signal() */
+    atomic_bool woken;    /* uco__loop_ring() */
+    atomic_bool wake_due; /* uco_wake_from_signal() */
     atomic_uint busy;     /* jobs elsewhere that hold a virtual clock */
     unsigned forks;       /* uco__forks when it was made */
     uint32_t number;      /* in the process; never 0 */
@@ -90,12 +91,15 @@ struct uco_loop {
     bool timed;                         /* each step is, now */
     uint64_t span_began;                /* when the present span of the budget did; real clock */
     int *errno_location;                /* of the thread that runs it */
-    struct uco__list settlers;          /* uco_test_settle() */
+    struct uco__signal_port *signal_port; /* NULL: it never wanted a signal */
+    struct uco__list settlers;            /* uco_test_settle() */
     struct uco__list resources;
     unsigned long resource_count;
+    struct uco__altstack altstack;
     long timer_slack;    /* the thread's own, to be put back; -1: not changed */
     uint64_t stuck_wait; /* ns until one that may be stuck looks for a deadlock; 0: it never does */
-    unsigned long sleepers; /* tasks that sleep until they are cancelled */
+    unsigned long sleepers; /* tasks that sleep until they are cancelled, or wait for what only
+                               others can do (a signal, the end of a process) */
     bool poll_failed;       /* reported */
     uco_callback *wake_callback;
     void *wake_arg;
@@ -195,6 +199,9 @@ UCO__EXPORT uint64_t uco__loop_now(const struct uco_loop *loop);
 /* From any thread, also while the loop closes: refused (-ESHUTDOWN) only once it is closed. On the
  * loop's own thread the node joins the run queue at once. */
 UCO__EXPORT int uco__loop_post(struct uco_loop *loop, struct uco__ready *node);
+
+/* Async-signal-safe: what signal handlers have left for the loop is looked at. 0, or -ESHUTDOWN. */
+int uco__loop_ring(struct uco_loop *loop);
 
 /* uco__inbox_push() for those who hold no handle: the loop may take the node, close and be freed
  * before the push has returned. */

@@ -193,19 +193,24 @@ fd_is_trusted(struct uco__poller *poller, struct uco__fd *entry)
     return true;
 }
 
-/* After interest went away. An edge registration may stay. */
+/* After interest went away. An edge registration may stay, if the backend lets it. */
 static void
 fd_relax(struct uco__poller *poller, int fd)
 {
     struct uco__fd *entry = &poller->fds[fd];
+    bool wanted = fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL ||
+                  entry->waits[UCO__WRITER] != NULL;
 
-    if (!entry->registered || !entry->level)
+    if (!entry->registered)
         return;
-    if (fd_has_watcher(entry) || entry->waits[UCO__READER] != NULL ||
-        entry->waits[UCO__WRITER] != NULL)
+    if (!entry->level) {
+        if (!wanted && poller->backend->relax != NULL)
+            poller->backend->relax(poller, fd);
+    } else if (wanted) {
         fd_register(poller, fd); /* at worst it stays registered for too much */
-    else
+    } else {
         fd_unregister(poller, fd);
+    }
 }
 
 static void wait_end(struct uco__poller *poller, struct uco__fd_wait *wait, int result);
@@ -392,6 +397,8 @@ uco__poller_know(struct uco__poller *poller, int fd, bool tcp)
     fd_end_waits(poller, entry, -EBADF);
     if (fd_has_watcher(entry))
         return;
+    if (!poller->backend->close_removes)
+        fd_unregister(poller, fd); /* closed behind our back, and not gone for that */
     entry->registered = false;
     entry->level = false;
     entry->drained = false;

@@ -76,6 +76,9 @@ struct uco__poller_backend {
      * error. */
     int (*wait)(struct uco__poller *poller, uint64_t timeout);
     bool close_removes; /* closing an fd takes it out */
+    /* No task waits for an fd that is not level-triggered any more. NULL: what is registered stays.
+     * Otherwise each wait is made known again, and looks afresh. */
+    void (*relax)(struct uco__poller *poller, int fd);
 };
 
 struct uco__poller {
@@ -128,9 +131,10 @@ uco__poller_note_short_read(struct uco__poller *poller, int fd)
 {
     struct uco__fd *entry = (size_t) fd < poller->capacity ? &poller->fds[fd] : NULL;
 
-    /* What comes after the read is an event only if it was registered before the read. */
+    /* What comes after the read is an event only if it was registered before the read, or the next
+     * wait looks afresh. */
     if (entry != NULL && entry->tcp && entry->registered && !entry->ended && !entry->level)
-        entry->drained = (entry->interest & POLLIN) != 0;
+        entry->drained = (entry->interest & POLLIN) != 0 || poller->backend->relax != NULL;
 }
 
 /* Whether a read need not be tried: it would find nothing. */
@@ -181,6 +185,23 @@ void uco__poller_forget(struct uco__poller *poller, int fd);
 int uco__poller_poll(struct uco__poller *poller, uint64_t timeout);
 
 /* For backends. */
+
+/* An event of this fd is about to be handed on: what that will touch, first the entry ... */
+static inline void
+uco__poller_prefetch(const struct uco__poller *poller, int fd)
+{
+    if ((size_t) fd < poller->capacity)
+        __builtin_prefetch(&poller->fds[fd]);
+}
+
+/* ... and then, through it, who waits. */
+static inline void
+uco__poller_prefetch_waits(const struct uco__poller *poller, int fd)
+{
+    if ((size_t) fd < poller->capacity)
+        __builtin_prefetch(poller->fds[fd].waits[UCO__READER]);
+}
+
 void uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short events);
 
 #endif

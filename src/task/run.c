@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "core/signals.h"
 #include "task/deadlock.h"
 #include "task/generator.h"
 #include "task/group.h"
@@ -19,12 +20,19 @@
 #include "task/runtime.h"
 #include "task/task.h"
 
+#include <sched.h>
 #include <signal.h>
 
-/* --- signals: the first SIGINT or SIGTERM cancels uco_run()'s main task --- */
+/* --- signals: the first SIGINT or SIGTERM cancels uco_run()'s main task ---
+ *
+ * One that a loop wants for itself does not come here for as long as it does. */
 
 static struct uco_loop *_Atomic interrupt_loop; /* of the main thread's uco_run() */
+/* Handlers that may be using it, in whatever threads: a run ends when there is none. */
+static atomic_uint interrupt_handlers;
+static unsigned interrupt_forks; /* uco__forks at the main thread's last uco_run() */
 static atomic_bool interrupt_arrived;
+static atomic_bool interrupt_spent; /* the next one is to kill */
 
 static const int interrupt_signals[] = {SIGINT, SIGTERM};
 
@@ -38,16 +46,45 @@ struct interrupts {
 static void
 interrupt_handle(int signo)
 {
-    struct uco_loop *loop = atomic_load(&interrupt_loop);
+    struct uco_loop *loop;
 
-    (void) signo;
+    atomic_fetch_add(&interrupt_handlers, 1);
+    loop = atomic_load(&interrupt_loop);
     /* SA_RESETHAND did this signal's; a second one of either kind is to kill. */
     for (size_t i = 0; i < INTERRUPTS; i++)
         uco__signal_default(interrupt_signals[i], interrupt_handle);
-    if (loop == NULL)
+    /* This handler may still come as a second one, put back after a loop wanted the signal for a
+     * while; also in a child of fork(), or when the run has just ended. */
+    if (loop == NULL || uco__loop_stale(loop) || atomic_exchange(&interrupt_spent, true)) {
+        raise(signo);
+    } else {
+        atomic_store(&interrupt_arrived, true);
+        uco__loop_ring(loop);
+    }
+    atomic_fetch_sub(&interrupt_handlers, 1);
+}
+
+/* The loop may be freed after this. */
+static void
+interrupts_forget_loop(void)
+{
+    atomic_store(&interrupt_loop, NULL);
+    /* In the child of a fork() those handlers are not there, and the loop stays. */
+    while (interrupt_forks == uco__forks && atomic_load(&interrupt_handlers) != 0)
+        sched_yield();
+}
+
+/* The child of a run that was forked has that run's handlers: its own runs begin as the first did.
+ */
+static void
+interrupts_after_fork(void)
+{
+    if (interrupt_forks == uco__forks)
         return;
-    atomic_store(&interrupt_arrived, true);
-    uco_wake_from_signal(loop);
+    interrupt_forks = uco__forks;
+    atomic_store(&interrupt_handlers, 0);
+    for (size_t i = 0; i < INTERRUPTS; i++)
+        uco__signals_give_default(interrupt_signals[i], interrupt_handle);
 }
 
 static void
@@ -56,14 +93,17 @@ interrupts_begin(struct interrupts *interrupts, struct uco_loop *loop)
     *interrupts = (struct interrupts){0};
     if (!uco__thread_is_main())
         return;
+    interrupts_after_fork();
     atomic_store(&interrupt_arrived, false);
+    atomic_store(&interrupt_spent, false);
     atomic_store(&interrupt_loop, loop);
     for (size_t i = 0; i < INTERRUPTS; i++) {
-        interrupts->installed[i] = uco__signal_take(interrupt_signals[i], interrupt_handle);
+        interrupts->installed[i] =
+            uco__signals_take_default(interrupt_signals[i], interrupt_handle);
         interrupts->any |= interrupts->installed[i];
     }
     if (!interrupts->any)
-        atomic_store(&interrupt_loop, NULL);
+        interrupts_forget_loop();
 }
 
 static void
@@ -73,9 +113,9 @@ interrupts_end(const struct interrupts *interrupts)
         return;
     for (size_t i = 0; i < INTERRUPTS; i++) {
         if (interrupts->installed[i])
-            uco__signal_default(interrupt_signals[i], interrupt_handle);
+            uco__signals_give_default(interrupt_signals[i], interrupt_handle);
     }
-    atomic_store(&interrupt_loop, NULL);
+    interrupts_forget_loop();
 }
 
 static void
@@ -389,6 +429,16 @@ close_resources(struct uco_loop *loop, bool ours)
     }
 }
 
+static void
+close_all(struct uco__runtime *runtime)
+{
+    close_drain(runtime);
+    close_resources(&runtime->loop, false);
+    close_resources(&runtime->loop, true);
+    uco__pool_close(runtime->pool);
+    runtime->pool = NULL;
+}
+
 int
 uco_loop_close(uco_loop *loop)
 {
@@ -410,14 +460,8 @@ uco_loop_close(uco_loop *loop)
             uco__report(
                 loop, NULL,
                 "a loop's last reference was dropped without uco_loop_close(): it is closed now");
-        close_drain(runtime);
-        close_resources(loop, false);
-        close_resources(loop, true);
-        uco__pool_close(runtime->pool);
-        runtime->pool = NULL;
-        close_drain(runtime); /* callbacks of the jobs that the pool has cancelled */
-        uco__pool_close(runtime->pool);
-        runtime->pool = NULL;
+        close_all(runtime);
+        close_all(runtime); /* what callbacks of the jobs that the pool has cancelled have begun */
         uco__loop_done(loop);
         uco__scope_slots_done(&runtime->scopes);
         uco__groups_done(runtime);

@@ -236,8 +236,8 @@ uco__task_park_here(struct uco__task *task, struct uco__wait *wait)
     intptr_t r;
 
     /* Who waits several times in one call may have been cancelled while it was awake. */
-    if (UCO__UNLIKELY(task->scope->effective) && wait->abort != NULL && !wait->woken &&
-        wait->abort(wait) == UCO__UNLINKED)
+    if (UCO__UNLIKELY(wait->fiber->ready.attention) && task->scope->effective &&
+        wait->abort != NULL && !wait->woken && wait->abort(wait) == UCO__UNLINKED)
         uco__wake(wait, UCO__INTERRUPTED);
     r = uco__park_here(wait->loop, wait);
     wait->fiber->ready.successes = 0;

@@ -989,7 +989,7 @@ START_TEST(hundreds_of_events_all_arrive)
         put(ends[i][1]);
     }
     uco__doorbell_ring(doorbell);
-    for (int looks = 0; looks < 3; looks++)
+    for (int looks = 0; looks < PIPES / 10; looks++)
         ck_assert_int_ge(uco__poller_poll(&poller, 0), 0);
     for (int i = 0; i < PIPES; i++) {
         told += waiters[i].notified;
