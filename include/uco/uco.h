@@ -11,6 +11,7 @@
 #include <uco/io.h>
 #include <uco/local.h>
 #include <uco/loop.h>
+#include <uco/name.h>
 #include <uco/queue.h>
 #include <uco/scope.h>
 #include <uco/stats.h>

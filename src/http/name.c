@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <uco/name.h>
 #include <uco/task.h>
 
 #define ENTRIES_MAX 256
@@ -158,7 +159,7 @@ lookup(struct entry *entry)
     if (r < 0)
         return r;
     r = entry_write(entry, list);
-    freeaddrinfo(list);
+    uco_freeaddrinfo(list);
     return r;
 }
 

@@ -3,159 +3,184 @@
 /*
  * Names to addresses.
  *
- * 1. A look-up is shared by the task that waits and the job that runs; the last of them frees it.
- *    So the task may leave.
+ * 1. What needs neither the network nor a file is answered at once, in the calling thread. All else
+ *    is looked up in another.
  */
 
 #include "io/name.h"
 
-#include "base/error.h"
 #include "base/system.h"
+#include "core/report.h"
+#include "io/lookup.h"
+#include "io/resolve.h"
 #include "task/task.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
-#include <uco/thread.h>
+#include <uco/name.h>
 
+#define NODE_MAX ((size_t) NI_MAXHOST) /* bytes; a name of DNS has at most 253 */
+#define SERVICE_MAX ((size_t) NI_MAXSERV)
 #define PORT_MAX 8 /* characters */
 
-struct lookup {
-    atomic_uint holders;
-    int error;
-    int flags;
-    struct addrinfo *result; /* taken by the task, or freed with the look-up */
-    char port[PORT_MAX];
-    char host[];
-};
-
-static int
-name_error(int code)
-{
-    switch (code) {
-    case 0:
-        return 0;
-    case EAI_NONAME:
-#ifdef EAI_NODATA
-    case EAI_NODATA:
+#ifdef __GLIBC__
+#define FLAGS_DEFAULT (AI_V4MAPPED | AI_ADDRCONFIG) /* what it takes no hints for */
+#define FLAGS_IDN (AI_IDN | AI_CANONIDN | 0x300)    /* the last two are deprecated, and taken */
+#else
+#define FLAGS_DEFAULT 0
+#define FLAGS_IDN 0
 #endif
-        return -ENOENT;
-    case EAI_AGAIN:
-        return -EAGAIN;
-    case EAI_MEMORY:
-        return -ENOMEM;
-    case EAI_SYSTEM:
-        return -*uco__error_location();
-    case EAI_FAIL:
-        return -EIO;
-    default:
-        return -EINVAL;
-    }
+#define FLAGS_KNOWN                                                                                \
+    (AI_PASSIVE | AI_CANONNAME | AI_NUMERICHOST | AI_NUMERICSERV | AI_V4MAPPED | AI_ALL |          \
+     AI_ADDRCONFIG | FLAGS_IDN)
+
+/* --- what need not be looked up --- */
+
+/* Longer ones exist nowhere, and would only be carried about. */
+static bool
+question_is_endless(const struct uco__question *question)
+{
+    return (question->node != NULL && strnlen(question->node, NODE_MAX) == NODE_MAX) ||
+           (question->service != NULL && strnlen(question->service, SERVICE_MAX) == SERVICE_MAX);
 }
+
+static bool
+service_is_numeric(const char *service)
+{
+    return service == NULL || service[strspn(service, "0123456789")] == '\0';
+}
+
+/* Whether a node may be a numeric address: those that look so and are none cost a try. */
+static bool
+node_looks_numeric(const char *node)
+{
+    return (*node >= '0' && *node <= '9') || strchr(node, ':') != NULL;
+}
+
+/* Answers what needs no file and no network; false: it must be looked up. */
+static bool
+question_answer(const struct uco__question *question, struct uco__answer *answer)
+{
+    int flags = question->hints.ai_flags;
+    struct uco__question numeric = *question;
+
+    if (question->node != NULL && uco__node_ends_with(question->node, "invalid")) {
+        *answer = (struct uco__answer){.code = EAI_NONAME}; /* RFC 6761: nobody is to be asked */
+        return true;
+    }
+    if (!service_is_numeric(question->service) && (flags & AI_NUMERICSERV) == 0)
+        return false;
+    if (question->node == NULL || (flags & AI_NUMERICHOST) != 0) {
+        *answer = uco__question_ask(question);
+        return true;
+    }
+    if (!node_looks_numeric(question->node))
+        return false;
+    numeric.hints.ai_flags |= AI_NUMERICHOST;
+    *answer = uco__question_ask(&numeric);
+    for (struct addrinfo *info = answer->list; info != NULL; info = info->ai_next)
+        info->ai_flags &= ~AI_NUMERICHOST; /* glibc tells the hints' */
+    /* No such address; or what was to be a numeric service is none. */
+    return answer->code != EAI_NONAME || !service_is_numeric(question->service);
+}
+
+/* --- the API --- */
 
 static int
-name_get(const char *host, const char *port, int flags, struct addrinfo **result)
+name_find(struct uco__task *task, const struct uco__question *question, struct addrinfo **list,
+          int *code)
 {
-    struct addrinfo hints = {.ai_flags = flags | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    struct uco__answer answer = {.code = EAI_NONAME};
+    int r;
 
-    return name_error(getaddrinfo(host, port, &hints, result));
+    if (!question_is_endless(question) && !question_answer(question, &answer))
+        return uco__lookup(task, question, list, code);
+    r = uco__answer_copy(&answer, list, code);
+    uco__answer_done(&answer);
+    return r;
 }
+
+/* 0, or what is wrong with the call and the EAI_ code for it. */
+static int
+name_check(const struct uco__question *question, struct addrinfo **res, int *code)
+{
+    *code = EAI_SYSTEM;
+    if (res == NULL)
+        return uco__misuse(-EINVAL, "uco_getaddrinfo: nowhere to put the result");
+    *code = EAI_NONAME;
+    if (question->node == NULL && question->service == NULL)
+        return uco__misuse(-EINVAL, "uco_getaddrinfo: neither a node nor a service");
+    *code = EAI_BADFLAGS;
+    if ((question->hints.ai_flags & ~FLAGS_KNOWN) != 0)
+        return uco__misuse(-EINVAL, "uco_getaddrinfo: unknown flags in the hints");
+    *code = 0;
+    return 0;
+}
+
+int
+uco_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **res)
+{
+    struct uco__question question = {
+        .node = node,
+        .service = service,
+        .hints = hints != NULL ? *hints : (struct addrinfo){.ai_flags = FLAGS_DEFAULT},
+    };
+    struct addrinfo *list = NULL;
+    struct uco__task *task;
+    int code;
+    int r = uco__checkpoint();
+
+    if (r == -EPERM || r == -ESTALE)
+        return r;
+    task = uco__task_of(uco_current_task());
+    code = uco__resolve_code(r);
+    if (r == 0)
+        r = name_check(&question, res, &code);
+    if (r == 0)
+        r = name_find(task, &question, &list, &code);
+    task->gai_error = code;
+    if (r == 0)
+        *res = list;
+    return r;
+}
+
+int
+uco_gai_error(void)
+{
+    const uco_task *task = uco_current_task();
+
+    return task != NULL ? uco__task_of(task)->gai_error : 0;
+}
+
+/* --- for the other files --- */
 
 int
 uco__name_numeric(const char *host, uint16_t port, struct addrinfo **result)
 {
     char text[PORT_MAX];
+    struct uco__question question = {
+        .node = host,
+        .service = text,
+        .hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+                  .ai_socktype = SOCK_STREAM},
+    };
+    struct uco__answer answer;
+    int code, r;
 
     snprintf(text, sizeof text, "%u", (unsigned) port);
-    return name_get(host, text, AI_NUMERICHOST | AI_PASSIVE, result);
-}
-
-static void
-lookup_release(struct lookup *lookup)
-{
-    if (atomic_fetch_sub_explicit(&lookup->holders, 1, memory_order_acq_rel) != 1)
-        return;
-    if (lookup->result != NULL)
-        freeaddrinfo(lookup->result);
-    uco__free(lookup);
-}
-
-static bool
-name_ends_with(const char *host, const char *suffix)
-{
-    size_t length = strlen(host);
-    size_t size = strlen(suffix);
-
-    if (length > 0 && host[length - 1] == '.')
-        length--;
-    return length >= size && strncasecmp(host + length - size, suffix, size) == 0;
-}
-
-/* RFC 6761: localhost, and all below it, is this machine, also where no file and no server says so.
- */
-static bool
-name_is_local(const char *host)
-{
-    return strcasecmp(host, "localhost") == 0 || strcasecmp(host, "localhost.") == 0 ||
-           name_ends_with(host, ".localhost");
-}
-
-static intptr_t
-lookup_run(void *arg)
-{
-    struct lookup *lookup = arg;
-
-    lookup->error = name_get(lookup->host, lookup->port, lookup->flags, &lookup->result);
-    if (lookup->error < 0 && name_is_local(lookup->host))
-        lookup->error = name_get("127.0.0.1", lookup->port, lookup->flags, &lookup->result);
-    lookup_release(lookup);
-    return 0;
-}
-
-/* RFC 6761: these names never exist, and nobody is to be asked about them. */
-static bool
-name_is_invalid(const char *host)
-{
-    return name_ends_with(host, ".invalid");
+    answer = uco__question_ask(&question);
+    r = uco__answer_copy(&answer, result, &code);
+    uco__answer_done(&answer);
+    return r;
 }
 
 int
 uco__name_lookup(const char *host, uint16_t port, int flags, struct addrinfo **result)
 {
-    struct lookup *lookup;
-    uco_future *job;
-    size_t size;
-    intptr_t r = uco__checkpoint();
+    struct addrinfo hints = {.ai_flags = flags | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    char text[PORT_MAX];
 
-    if (r < 0)
-        return (int) r;
-    if (name_is_invalid(host))
-        return -ENOENT;
-    size = strlen(host) + 1;
-    lookup = uco__allocate(sizeof *lookup + size);
-    if (lookup == NULL)
-        return -ENOMEM;
-    atomic_init(&lookup->holders, 2);
-    lookup->flags = flags;
-    snprintf(lookup->port, sizeof lookup->port, "%u", (unsigned) port);
-    memcpy(lookup->host, host, size);
-    job = uco_to_thread_start(lookup_run, lookup);
-    if (job == NULL) {
-        r = -*uco__error_location();
-        uco__free(lookup);
-        return (int) r;
-    }
-    r = uco_await(job);
-    if (r < 0 && !uco_done(job))
-        uco_cancel(job);
-    if (r == 0) {
-        r = lookup->error;
-        *result = lookup->result;
-        lookup->result = NULL;
-    } else if (uco_result(job) == -ECANCELED) {
-        lookup_release(lookup); /* the job never ran: its hold is ours */
-    }
-    uco_unref(job);
-    lookup_release(lookup);
-    return (int) r;
+    snprintf(text, sizeof text, "%u", (unsigned) port);
+    return uco_getaddrinfo(host, text, &hints, result);
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The pool of threads.
+ * Pools of threads.
  *
  * 1. A job is QUEUED (in the queue), then RUNNING (a worker's) for the rest of its life; one that
  *    is cancelled before, or whose thread exits, is ENDED. Each step is made under the mutex.
  * 2. A job holds a reference to its future from the start to its end; each worker and the loop hold
  *    one to the pool.
- * 3. Workers are made only when a job finds none idle. They stay until the loop closes; one that
+ * 3. Workers are made only when a job finds none idle. They stay until the pool closes; one that
  *    runs a job then is detached, and ends after it.
+ * 4. A job that is awaited counts as one of the loop's `busy`, from its start until its result is
+ *    published.
  */
 
 #include "task/pool.h"
@@ -31,6 +33,7 @@
 #define WORKER_STACK ((size_t) 1024 * 1024)
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_ENDED };
+enum job_interest { JOB_AWAITED, JOB_FORGOTTEN, JOB_PUBLISHED };
 
 struct job {
     struct uco_future future; /* first: a job is a future */
@@ -39,6 +42,7 @@ struct job {
     uco_fn *fn;
     void *arg;
     enum job_state state;
+    atomic_uchar interest; /* enum job_interest */
 };
 
 struct worker {
@@ -60,12 +64,10 @@ struct uco__pool {
     bool closing;
 };
 
-static struct uco__pool *
-pool_new(void)
+struct uco__pool *
+uco__pool_new(size_t threads_max)
 {
     struct uco__pool *pool = uco__allocate(sizeof *pool);
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t threads = (processors > 0 ? (size_t) processors : 1) + THREADS_BESIDE_CPUS;
 
     if (pool == NULL)
         return NULL;
@@ -74,9 +76,7 @@ pool_new(void)
     pthread_cond_init(&pool->work, NULL);
     uco__list_init(&pool->queue);
     uco__list_init(&pool->workers);
-    pool->threads_max = threads < THREADS_MIN   ? THREADS_MIN
-                        : threads > THREADS_MAX ? THREADS_MAX
-                                                : threads;
+    pool->threads_max = threads_max;
     return pool;
 }
 
@@ -107,12 +107,35 @@ job_end(struct job *job, intptr_t result)
 
     uco__loop_hold(loop);
     uco__future_resolve(&job->future, result);
-    uco_unref(&job->future);
     /* After the news has been posted: while the job counts, a virtual clock stands still. */
-    atomic_fetch_sub(&loop->busy, 1);
+    if (atomic_exchange(&job->interest, JOB_PUBLISHED) == JOB_AWAITED)
+        atomic_fetch_sub(&loop->busy, 1);
+    uco_unref(&job->future);
     if (!uco__loop_stale(loop))
         uco__inbox_wake(&loop->inbox);
     uco__loop_release(loop);
+}
+
+void
+uco__job_forget(struct uco_future *future)
+{
+    struct job *job = (struct job *) future;
+    unsigned char before = JOB_AWAITED;
+
+    if (atomic_compare_exchange_strong(&job->interest, &before, JOB_FORGOTTEN))
+        atomic_fetch_sub(&future->loop->busy, 1);
+}
+
+void
+uco__job_remember(struct uco_future *future)
+{
+    struct job *job = (struct job *) future;
+    unsigned char before = JOB_FORGOTTEN;
+
+    /* Counted before: from the exchange on, the job's end takes it off. */
+    atomic_fetch_add(&future->loop->busy, 1);
+    if (!atomic_compare_exchange_strong(&job->interest, &before, JOB_AWAITED))
+        atomic_fetch_sub(&future->loop->busy, 1);
 }
 
 void
@@ -324,7 +347,7 @@ uco__pool_count(struct uco__pool *pool, uint64_t *threads, uint64_t *jobs)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* --- the API --- */
+/* --- starting --- */
 
 /* Queues a job; -EAGAIN or -ENOMEM if there is no thread for it and none can be made. */
 static int
@@ -349,48 +372,65 @@ pool_submit(struct uco__pool *pool, struct job *job)
 }
 
 static struct job *
-job_new(struct uco__runtime *runtime, uco_fn *fn, void *arg)
+job_new(struct uco__pool *pool, struct uco_loop *loop, uco_fn *fn, void *arg)
 {
-    struct job *job;
+    struct job *job = uco__allocate(sizeof *job);
 
-    if (runtime->pool == NULL)
-        runtime->pool = pool_new();
-    if (runtime->pool == NULL)
-        return NULL;
-    job = uco__allocate(sizeof *job);
     if (job == NULL)
         return NULL;
-    uco__loop_hold(&runtime->loop);
-    uco__future_init(&job->future, UCO__FUTURE_JOB, &runtime->loop);
+    uco__loop_hold(loop);
+    uco__future_init(&job->future, UCO__FUTURE_JOB, loop);
     uco__list_init(&job->link);
-    job->pool = pool_hold(runtime->pool);
+    job->pool = pool_hold(pool);
     job->fn = fn;
     job->arg = arg;
     return job;
 }
 
-static uco_future *
-job_start(struct uco_loop *loop, uco_fn *fn, void *arg, int *error)
+uco_future *
+uco__pool_start(struct uco__pool *pool, struct uco_loop *loop, uco_fn *fn, void *arg, int *error)
 {
-    struct uco__runtime *runtime = uco__runtime_of(loop);
-    struct job *job;
+    struct job *job = job_new(pool, loop, fn, arg);
 
-    *error = loop->ending ? -ESHUTDOWN : 0;
-    if (*error < 0)
-        return NULL;
-    job = job_new(runtime, fn, arg);
     *error = -ENOMEM;
     if (job == NULL)
         return NULL;
     atomic_fetch_add(&loop->busy, 1);
     uco_ref(&job->future); /* the pool's, until job_end() */
-    *error = pool_submit(runtime->pool, job);
+    *error = pool_submit(pool, job);
     if (*error == 0)
         return &job->future;
     atomic_fetch_sub(&loop->busy, 1);
     uco_unref(&job->future);
     uco_unref(&job->future);
     return NULL;
+}
+
+/* --- the users' pool --- */
+
+static size_t
+users_threads_max(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t threads = (processors > 0 ? (size_t) processors : 1) + THREADS_BESIDE_CPUS;
+
+    if (threads < THREADS_MIN)
+        return THREADS_MIN;
+    return threads < THREADS_MAX ? threads : THREADS_MAX;
+}
+
+static uco_future *
+job_start(struct uco_loop *loop, uco_fn *fn, void *arg, int *error)
+{
+    struct uco__runtime *runtime = uco__runtime_of(loop);
+
+    *error = loop->ending ? -ESHUTDOWN : 0;
+    if (*error < 0)
+        return NULL;
+    *error = -ENOMEM;
+    if (runtime->pool == NULL)
+        runtime->pool = uco__pool_new(users_threads_max());
+    return runtime->pool != NULL ? uco__pool_start(runtime->pool, loop, fn, arg, error) : NULL;
 }
 
 uco_future *

@@ -9,6 +9,7 @@
 #include "task/scope.h"
 
 struct uco__pool;
+struct uco__names;
 
 struct uco__runtime {
     struct uco_loop loop;   /* first: this is what users hold */
@@ -17,7 +18,8 @@ struct uco__runtime {
     struct uco__scope_slots scopes;
     struct uco__list left_groups; /* whose owners have ended; freed with the loop */
     struct uco__list left_generators;
-    struct uco__pool *pool; /* of threads; NULL until it is needed */
+    struct uco__pool *pool;   /* of threads; NULL until it is needed */
+    struct uco__names *names; /* io/'s look-ups; NULL until there is one */
     struct uco__task *main; /* of uco_run() */
     uint64_t tasks;         /* that have not ended */
     uint64_t tasks_created;
