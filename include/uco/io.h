@@ -197,23 +197,6 @@ UCO_API int uco_poll(int fd, short events, double timeout);
  */
 UCO_API int uco_close(int fd);
 
-/**
- * uco_listen() - Make a listening socket.
- *
- * @host:     A numeric address, a name, NULL (all addresses), "unix:/path" or "unix:@abstract". A
- *            socket file that nobody listens on any more is replaced.
- * @port:     0 = any free one (getsockname(2) tells); of no meaning for "unix:".
- * @backlog:  0 or less = the system's greatest.
- *
- * Context:   Numeric addresses, NULL and "unix:": any thread, does not suspend. Names: coroutine,
- *            suspends.
- * Ownership: The fd is the caller's: uco_close(). Non-blocking and close-on-exec.
- * Returns:   The fd; -EADDRINUSE, -EACCES and bind(2)'s others; -ENOENT (unknown name), -EAGAIN
- *            (the look-up failed for now), -ENAMETOOLONG, -EINVAL; -EPERM (a name, not in a
- *            coroutine); -ECANCELED.
- */
-UCO_API int uco_listen(const char *host, uint16_t port, int backlog);
-
 UCO_END_DECLS
 
 #endif

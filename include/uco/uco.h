@@ -6,12 +6,14 @@
  */
 
 #include <uco/common.h>
+#include <uco/file.h>
 #include <uco/generator.h>
 #include <uco/group.h>
 #include <uco/io.h>
 #include <uco/local.h>
 #include <uco/loop.h>
 #include <uco/name.h>
+#include <uco/net.h>
 #include <uco/queue.h>
 #include <uco/scope.h>
 #include <uco/stats.h>

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -158,15 +159,18 @@ sigpipe_block(struct sigpipe *guard)
     pthread_sigmask(SIG_BLOCK, &guard->set, &guard->before);
 }
 
+/* `short_of`: not all was written, maybe because the reader went in the middle. */
 static void
-sigpipe_restore(const struct sigpipe *guard, ssize_t r)
+sigpipe_restore(const struct sigpipe *guard, bool short_of)
 {
     const struct timespec at_once = {0};
+    int saved = errno;
 
-    if (r == -EPIPE && !guard->pending) {
+    if (short_of && !guard->pending) {
         while (sigtimedwait(&guard->set, NULL, &at_once) < 0 && errno == EINTR)
             continue;
     }
+    errno = saved;
     pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
 }
 
@@ -189,6 +193,16 @@ preadv_now(int fd, const struct iovec *vectors, int count)
     return is_nonblocking(fd) ? UCO__RESULT(readv(fd, vectors, count)) : -EOPNOTSUPP;
 }
 
+static size_t
+vectors_size(const struct iovec *vectors, int count)
+{
+    size_t size = 0;
+
+    for (int i = 0; i < count; i++)
+        size += vectors[i].iov_len;
+    return size;
+}
+
 static ssize_t
 pwritev_now(int fd, const struct iovec *vectors, int count)
 {
@@ -199,7 +213,7 @@ pwritev_now(int fd, const struct iovec *vectors, int count)
     r = UCO__RESULT(pwritev2(fd, vectors, count, -1, RWF_NOWAIT));
     if (r == -EOPNOTSUPP || r == -EINVAL || r == -ENOSYS)
         r = is_nonblocking(fd) ? UCO__RESULT(writev(fd, vectors, count)) : -EOPNOTSUPP;
-    sigpipe_restore(&guard, r);
+    sigpipe_restore(&guard, r < 0 || (size_t) r < vectors_size(vectors, count));
     return r;
 }
 
@@ -267,7 +281,7 @@ uco__write_ready(int fd, const void *buf, size_t n)
 
     sigpipe_block(&guard);
     r = UCO__RESULT(write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF));
-    sigpipe_restore(&guard, r);
+    sigpipe_restore(&guard, r < 0);
     return r;
 }
 
@@ -280,6 +294,30 @@ uco__writev_ready(int fd, const struct iovec *vectors, int count)
         count--;
     }
     return uco__write_ready(fd, vectors->iov_base, vectors->iov_len);
+}
+
+ssize_t
+uco__sendfile(int socket, int file, off_t *offset, size_t n)
+{
+    struct sigpipe guard;
+    ssize_t r;
+
+    sigpipe_block(&guard);
+    r = UCO__SYSTEM(sendfile, sendfile(socket, file, offset, n));
+    sigpipe_restore(&guard, r < 0 || (size_t) r < n);
+    return r;
+}
+
+ssize_t
+uco__splice_file(int pipe, int file, off_t *offset, size_t n)
+{
+    struct sigpipe guard;
+    ssize_t r;
+
+    sigpipe_block(&guard);
+    r = UCO__SYSTEM(sendfile, splice(file, offset, pipe, NULL, n, SPLICE_F_NONBLOCK));
+    sigpipe_restore(&guard, r < 0 || (size_t) r < n);
+    return r;
 }
 
 int

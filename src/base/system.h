@@ -73,6 +73,11 @@ ssize_t uco__write_ready(int fd, const void *buf, size_t n);
 ssize_t uco__readv_ready(int fd, const struct iovec *vectors, int count);
 ssize_t uco__writev_ready(int fd, const struct iovec *vectors, int count);
 
+/* sendfile(2) to a non-blocking socket; splice(2) from a file to a pipe, which is asked not to wait.
+ * For room, that is: the disk is waited for. Never SIGPIPE. */
+ssize_t uco__sendfile(int socket, int file, off_t *offset, size_t n);
+ssize_t uco__splice_file(int pipe, int file, off_t *offset, size_t n);
+
 /* Whether fd is a regular file or a block device: always "ready", and may wait for a disk all the
  * same. */
 bool uco__is_file(int fd);
