@@ -16,10 +16,13 @@
 #include <uco/net.h>
 #include <uco/queue.h>
 #include <uco/scope.h>
+#include <uco/server.h>
 #include <uco/stats.h>
+#include <uco/stream.h>
 #include <uco/sync.h>
 #include <uco/task.h>
 #include <uco/thread.h>
+#include <uco/tls.h>
 #include <uco/wait.h>
 #include <uco/watch.h>
 
