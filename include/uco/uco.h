@@ -14,9 +14,11 @@
 #include <uco/loop.h>
 #include <uco/name.h>
 #include <uco/net.h>
+#include <uco/process.h>
 #include <uco/queue.h>
 #include <uco/scope.h>
 #include <uco/server.h>
+#include <uco/signal.h>
 #include <uco/stats.h>
 #include <uco/stream.h>
 #include <uco/sync.h>
