@@ -16,22 +16,27 @@ import sys
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 NAME = re.compile(r"\b(?:uco|UCO)_\w*\w\b")
 
-DOCUMENTS = ("README.md", "docs/from-asyncio.md", "docs/testing-your-code.md")
+DOCUMENTS = ("README.md", "docs/from-asyncio.md", "docs/io.md", "docs/testing-your-code.md", "docs/tls.md")
 
 # The environment is no identifier; neither is what a shell or meson calls the dependency.
-OTHER_NAMES = {"UCO_DEBUG", "UCO_SEED", "uco_dep", "uco_http_dep"}
+OTHER_NAMES = {"UCO_BACKEND", "UCO_DEBUG", "UCO_SEED", "uco_dep", "uco_http_dep"}
 
 HEADERS = """\
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uco/http.h>
 #include <uco/testing.h>
+#include <uco/tls.h>
 #include <uco/uco.h>
 """
 
@@ -44,6 +49,8 @@ extern uco_loop *loop;
 extern uco_future *future;
 extern uco_task *task, *tasks[3];
 extern uco_http_client *client;
+extern uco_stream *stream;
+extern uco_stream_fn handler;
 extern int fd;
 extern char buffer[4096];
 extern struct sockaddr *address;
