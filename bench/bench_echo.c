@@ -59,9 +59,9 @@ load_make(size_t connections, size_t size)
 
 static void
 load_compare(size_t connections, size_t size, const char *what, const char *const names[],
-             bool with_peers)
+             bool with_peers, bool client_spins)
 {
-    const struct echo_load load = load_make(connections, size);
+    struct echo_load load = load_make(connections, size);
     const struct echo_comparison comparison = {
         .what = what,
         .metrics = metrics,
@@ -72,6 +72,7 @@ load_compare(size_t connections, size_t size, const char *what, const char *cons
         .run = subject_run,
     };
 
+    load.spin = client_spins;
     if (bench_quick())
         bench_rounds_at_most(1);
     echo_compare(&comparison, &load);
@@ -97,7 +98,7 @@ size_compare(size_t size, const char *size_name, const char *const names[])
         if (bench_quick() && !loads[i].quick)
             continue;
         snprintf(what, sizeof what, "%s, %s", size_name, loads[i].name);
-        load_compare(loads[i].connections, size, what, names, true);
+        load_compare(loads[i].connections, size, what, names, true, false);
     }
 }
 
@@ -116,7 +117,9 @@ main(int argc, char **argv)
     echo_choose(&argc, argv);
     bench_begin("bench_echo", "a TCP echo server", argc, argv);
     echo_begin();
-    load_compare(1, MESSAGE, "64 bytes, 1 connection, spinning", spinning, false);
+    load_compare(1, MESSAGE, "64 bytes, 1 connection, spinning", spinning, false, false);
+    load_compare(1, MESSAGE, "64 bytes, 1 connection, spinning, as is the client", spinning, false,
+                 true);
     size_compare(MESSAGE, "64 bytes", all);
     size_compare(MESSAGE_LARGE, "16 KiB", all);
     return bench_end();

@@ -191,11 +191,25 @@ connection_event(struct client *client, struct connection *connection, uint32_t 
 
 /* --- all of them --- */
 
+static int
+client_wait(const struct client *client, struct epoll_event events[])
+{
+    uint64_t until = bench_clock() + SILENCE_MS * UINT64_C(1000000);
+    int count;
+
+    if (!client->load->spin)
+        return epoll_wait(client->epoll, events, EVENTS, SILENCE_MS);
+    do
+        count = epoll_wait(client->epoll, events, EVENTS, 0);
+    while (count == 0 && bench_clock() < until);
+    return count;
+}
+
 static void
 client_turn(struct client *client)
 {
     struct epoll_event events[EVENTS];
-    int count = epoll_wait(client->epoll, events, EVENTS, SILENCE_MS);
+    int count = client_wait(client, events);
 
     if (count == 0)
         client_fail(client, "the server has been silent for too long", 0);

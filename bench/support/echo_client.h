@@ -19,6 +19,7 @@ struct echo_load {
     size_t size;        /* bytes, of each message */
     double warm;        /* seconds before the measured ones, once all are connected */
     double seconds;
+    bool spin; /* the client never blocks: its own wake-ups are not in the figures */
 };
 
 /* Of the measured seconds. */

@@ -22,7 +22,7 @@ typedef struct uco_loop_stats {
     uint64_t stack_bytes;      /* of address space */
     uint64_t pool_threads;     /* of uco_to_thread() */
     uint64_t pool_jobs;        /* queued or running */
-    uint64_t resources;        /* open: HTTP clients */
+    uint64_t resources;        /* open: streams, servers, processes, HTTP clients */
     uint64_t reserved[18];
 } uco_loop_stats;
 

@@ -9,7 +9,9 @@
 #include "support.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <math.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -64,6 +66,7 @@ struct world {
     int dialled;                /* that connection's other end */
     int client;                 /* not connected */
     struct sockaddr_in address; /* the listener's */
+    struct addrinfo *addresses; /* of a look-up */
     char byte;
     size_t call; /* index into suspending_calls */
     intptr_t result;
@@ -89,6 +92,24 @@ struct world {
     CALL(uco_accept4, uco_accept4(w->listener, NULL, NULL, 0))                                     \
     CALL(uco_connect, uco_connect(w->client, (struct sockaddr *) &w->address, sizeof w->address))  \
     CALL(uco_poll, uco_poll(w->pair[0], POLLIN, UCO_FOREVER))                                      \
+    CALL(uco_readv, uco_readv(w->pair[0], &(struct iovec){&w->byte, 1}, 1))                        \
+    CALL(uco_writev, uco_writev(w->pair[1], &(struct iovec){&w->byte, 1}, 1))                      \
+    CALL(uco_recv, uco_recv(w->pair[0], &w->byte, 1, 0))                                           \
+    CALL(uco_send, uco_send(w->pair[1], "x", 1, 0))                                                \
+    CALL(uco_recvfrom, uco_recvfrom(w->pair[0], &w->byte, 1, 0, NULL, NULL))                       \
+    CALL(uco_sendto, uco_sendto(w->pair[1], "x", 1, 0, NULL, 0))                                   \
+    CALL(uco_recvmsg, uco_recvmsg(w->pair[0], &(struct msghdr){0}, 0))                             \
+    CALL(uco_sendmsg, uco_sendmsg(w->pair[1], &(struct msghdr){0}, 0))                             \
+    CALL(uco_pread, uco_pread(w->pair[0], &w->byte, 1, 0))                                         \
+    CALL(uco_pwrite, uco_pwrite(w->pair[1], "x", 1, 0))                                            \
+    CALL(uco_open, uco_open("/dev/null", O_RDONLY, 0))                                             \
+    CALL(uco_fsync, uco_fsync(w->pair[0]))                                                         \
+    CALL(uco_sendfile, uco_sendfile(w->pair[1], w->pair[0], NULL, 1))                              \
+    CALL(uco_send_fd, uco_send_fd(w->pair[0], w->pair[1]))                                         \
+    CALL(uco_recv_fd, uco_recv_fd(w->pair[0]))                                                     \
+    CALL(uco_dial, uco_dial("127.0.0.1", ntohs(w->address.sin_port)))                              \
+    CALL(uco_getaddrinfo, uco_getaddrinfo("127.0.0.1", "80", NULL, &w->addresses))                 \
+    CALL(uco_signal_wait, uco_signal_wait(SIGUSR1))                                                \
     CALL(uco_test_settle, uco_test_settle())                                                       \
     CALL(uco_scope_open, uco_scope_open(&w->fresh, 1.0))                                           \
     CALL(uco_shield_open, uco_shield_open(&w->fresh, 1.0))                                         \
@@ -105,6 +126,14 @@ struct world {
     CALL(uco_with_timeout_null, uco_with_timeout(1.0, NULL, NULL))                                 \
     CALL(uco_to_thread_null, uco_to_thread(NULL, NULL))                                            \
     CALL(uco_read_closed, uco_read(-1, &w->byte, 1))                                               \
+    CALL(uco_dial_null, uco_dial(NULL, 1))                                                         \
+    CALL(uco_open_null, uco_open(NULL, 0, 0))                                                      \
+    CALL(uco_getaddrinfo_null, uco_getaddrinfo(NULL, NULL, NULL, NULL))                            \
+    CALL(uco_signal_wait_none, uco_signal_wait(0))                                                 \
+    CALL(uco_stream_read_null, uco_stream_read(NULL, NULL, 0))                                     \
+    CALL(uco_stream_write_null, uco_stream_write(NULL, NULL, 1))                                   \
+    CALL(uco_stream_drain_null, uco_stream_drain(NULL))                                            \
+    CALL(uco_process_wait_null, uco_process_wait(NULL))                                            \
     CALL(uco_poll_nan, uco_poll(w->pair[0], POLLIN, not_a_number))
 
 #define SUSPENDING_FUNCTION(name, call)                                                            \

@@ -7,6 +7,8 @@
 
 #include "support.h"
 
+#include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -34,6 +36,7 @@ struct world {
     int waiting; /* to be accepted */
     int client;  /* not connected */
     struct sockaddr_in address;
+    struct addrinfo *addresses; /* of a look-up */
     char byte;
 };
 
@@ -81,6 +84,23 @@ predicate_true(void *arg)
     CALL(write_all, uco_write_all(w->pair[0], "y", 1, NULL))                                       \
     CALL(poll, uco_poll(w->pair[0], POLLIN, UCO_FOREVER))                                          \
     CALL(accept, uco_accept4(w->listener, NULL, NULL, 0))                                          \
+    CALL(readv, uco_readv(w->pair[0], &(struct iovec){&w->byte, 1}, 1))                            \
+    CALL(writev, uco_writev(w->pair[0], &(struct iovec){&w->byte, 1}, 1))                          \
+    CALL(recv, uco_recv(w->pair[0], &w->byte, 1, 0))                                               \
+    CALL(send, uco_send(w->pair[0], "x", 1, 0))                                                    \
+    CALL(recvfrom, uco_recvfrom(w->pair[0], &w->byte, 1, 0, NULL, NULL))                           \
+    CALL(sendto, uco_sendto(w->pair[0], "x", 1, 0, NULL, 0))                                       \
+    CALL(recvmsg, uco_recvmsg(w->pair[0], &(struct msghdr){0}, 0))                                 \
+    CALL(sendmsg, uco_sendmsg(w->pair[0], &(struct msghdr){0}, 0))                                 \
+    CALL(pread, uco_pread(w->pair[0], &w->byte, 1, 0))                                             \
+    CALL(pwrite, uco_pwrite(w->pair[0], "x", 1, 0))                                                \
+    CALL(open, uco_open("/dev/null", O_RDONLY, 0))                                                 \
+    CALL(fsync, uco_fsync(w->pair[0]))                                                             \
+    CALL(sendfile, uco_sendfile(w->pair[0], w->pair[0], NULL, 1))                                  \
+    CALL(send_fd, uco_send_fd(w->pair[0], w->pair[0]))                                             \
+    CALL(recv_fd, uco_recv_fd(w->pair[0]))                                                         \
+    CALL(dial, uco_dial("127.0.0.1", ntohs(w->address.sin_port)))                                  \
+    CALL(getaddrinfo, uco_getaddrinfo("127.0.0.1", "80", NULL, &w->addresses))                     \
     CALL(connect, uco_connect(w->client, (struct sockaddr *) &w->address, sizeof w->address))
 
 #define DEFINE_CALL(name, expression)                                                              \

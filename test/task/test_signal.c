@@ -5,13 +5,31 @@
  * A program of its own, since Check's runner catches both signals itself: a fixture gives each
  * test their default dispositions back. What is to die is forked.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include "../support/support.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Sanitizers have a sigaction() of their own. */
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__ ||                                 \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_INTERPOSES 0
+#else
+#define TEST_INTERPOSES 1
+#endif
 
 static void
 default_signals(void)
@@ -332,6 +350,92 @@ START_TEST(each_run_begins_anew)
 }
 END_TEST
 
+static intptr_t
+forks_a_run(void *arg)
+{
+    int signo = SIGTERM, status;
+    pid_t pid = fork();
+
+    (void) arg;
+    if (pid == 0)
+        _exit(uco_run(raises, &signo) == -ECANCELED && disposition_is(signo, SIG_DFL) ? 0 : 1);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    return 0;
+}
+
+START_TEST(a_run_in_a_forked_child_takes_signals_too)
+{
+    if (under_sanitizer())
+        return; /* ThreadSanitizer delivers none in such a child */
+    ck_assert_int_eq(uco_run(forks_a_run, NULL), 0);
+    ck_assert(disposition_is(SIGTERM, SIG_DFL));
+}
+END_TEST
+
+#if TEST_INTERPOSES
+
+/* One handler stands still in the middle, until the run is over, or waits for it. */
+static __thread bool handler_is_to_stop;
+static atomic_bool handler_is_inside, run_waits, run_is_over, outlived;
+
+static int (*libc_sigaction)(int, const struct sigaction *, struct sigaction *);
+
+int
+sigaction(int signo, const struct sigaction *action, struct sigaction *before)
+{
+    if (libc_sigaction == NULL)
+        libc_sigaction = (int (*)(int, const struct sigaction *, struct sigaction *)) dlsym(
+            RTLD_NEXT, "sigaction");
+    if (handler_is_to_stop) {
+        handler_is_to_stop = false;
+        atomic_store(&handler_is_inside, true);
+        while (!atomic_load(&run_waits) && !atomic_load(&run_is_over))
+            usleep(100);
+        atomic_store(&outlived, atomic_load(&run_is_over));
+    }
+    return libc_sigaction(signo, action, before);
+}
+
+int
+sched_yield(void)
+{
+    if (atomic_load(&handler_is_inside))
+        atomic_store(&run_waits, true);
+    return usleep(0);
+}
+
+static void *
+raise_in_a_thread(void *arg)
+{
+    (void) arg;
+    handler_is_to_stop = true;
+    raise(SIGINT);
+    return NULL;
+}
+
+static intptr_t
+ends_under_a_handler(void *thread)
+{
+    ck_assert_int_eq(pthread_create(thread, NULL, raise_in_a_thread, NULL), 0);
+    while (!atomic_load(&handler_is_inside))
+        usleep(100);
+    return 5;
+}
+
+START_TEST(a_run_waits_for_a_handler_in_another_thread)
+{
+    pthread_t thread;
+
+    ck_assert_int_eq(uco_run(ends_under_a_handler, &thread), 5);
+    atomic_store(&run_is_over, true);
+    pthread_join(thread, NULL);
+    ck_assert(!atomic_load(&outlived));
+}
+END_TEST
+
+#endif
+
 int
 main(void)
 {
@@ -354,5 +458,9 @@ main(void)
     tcase_add_test(tc, only_the_main_thread_takes_signals);
     tcase_add_test(tc, only_run_takes_signals);
     tcase_add_test(tc, each_run_begins_anew);
+    tcase_add_test(tc, a_run_in_a_forked_child_takes_signals_too);
+#if TEST_INTERPOSES
+    tcase_add_test(tc, a_run_waits_for_a_handler_in_another_thread);
+#endif
     return suite_end(suite);
 }
