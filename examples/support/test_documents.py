@@ -16,7 +16,13 @@ import sys
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 NAME = re.compile(r"\b(?:uco|UCO)_\w*\w\b")
 
-DOCUMENTS = ("README.md", "docs/from-asyncio.md", "docs/io.md", "docs/testing-your-code.md", "docs/tls.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/from-asyncio.md",
+    "docs/io.md",
+    "docs/testing-your-code.md",
+    "docs/tls.md",
+)
 
 # The environment is no identifier; neither is what a shell or meson calls the dependency.
 OTHER_NAMES = {"UCO_BACKEND", "UCO_DEBUG", "UCO_SEED", "uco_dep", "uco_http_dep"}
