@@ -132,8 +132,7 @@ UCO_API void uco_loop_stop(uco_loop *loop);
  *
  * Runs each accepted post once, cancels the tasks and waits for them, drops timers and watchers,
  * closes open resources (streams, servers, processes, HTTP clients) and reports each by the line
- * that opened it. Tasks that are left over end on the closing thread, and see its thread-locals:
- * uco_loop_thread_stop() is kinder.
+ * that opened it. Left-over tasks end on the closing thread: uco_loop_thread_stop() is kinder.
  * From its start on, posts are refused with -ESHUTDOWN. Takes no reference.
  *
  * Context: Any thread, while the loop does not run. Blocks until the tasks have ended.
