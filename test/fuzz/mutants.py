@@ -142,7 +142,7 @@ class Build:
 
     def __init__(self, root, build, libraries):
         self.sync = os.path.join(root, "src", "sync")
-        self.libraries = [os.path.join(build, library) for library in libraries]
+        self.libraries = [name if name.startswith("-") else os.path.join(build, name) for name in libraries]
         self.commands = {}
         with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
             for entry in json.load(file):
@@ -169,7 +169,7 @@ class Build:
 
     def run(self, link, target, folder):
         runner = os.path.join(folder, "fuzz")
-        main, *others = self.libraries
+        main, *others = self.libraries  # and what these are linked with: -l...
         linked = ["-o", runner, "-Wl,--whole-archive", main, "-Wl,--no-whole-archive", *others]
         subprocess.run(link + linked + ["-pthread", "-lm"], check=True)
         return subprocess.run(
