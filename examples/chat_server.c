@@ -29,8 +29,9 @@
 enum {
     MAX_MEMBERS = 1000,
     MAX_NAME = 24,
-    MAX_LINE = 1024,   /* bytes */
-    MAX_WAITING = 256, /* lines in a member's queue */
+    MAX_LINE = 1024, /* bytes */
+    /* lines in a member's queue: all others may leave at once, and that makes nobody slow */
+    MAX_WAITING = MAX_MEMBERS + 256,
 };
 
 #define NAME_TIMEOUT 30.0 /* seconds to say one's name */
@@ -207,25 +208,38 @@ name_ask(void *arg)
     return r;
 }
 
-/* In one message: as many as there may be members would be too many for a queue. */
+/* In one message: one for each name could fill the queue of whoever asks. */
 static void
 names_tell(struct member *member)
 {
-    char names[MAX_MEMBERS * (MAX_NAME + 1) + 1];
     const struct member *other;
-    size_t used = 0;
+    size_t size = 0;
+    char *names;
 
     TAILQ_FOREACH(other, &member->room->members, link)
-    used += (size_t) sprintf(names + used, " %s", other->name);
-    member_tell(member, "*%s\n", names);
+    size += strlen(other->name) + sizeof "* \n" - 1;
+    names = malloc(size + 1);
+    if (names == NULL)
+        return;
+    size = 0;
+    TAILQ_FOREACH(other, &member->room->members, link)
+    size += (size_t) sprintf(names + size, "* %s\n", other->name);
+    member_tell(member, "%s", names);
+    free(names);
 }
 
-/* Control characters could do things to the others' terminals. */
+/* Control characters could do things to the others' terminals; in UTF-8 there are some more, from
+ * C2 80 to C2 9F. */
 static void
 line_clean(char *to, const char *line, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        to[i] = iscntrl((unsigned char) line[i]) ? ' ' : line[i];
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char) line[i];
+
+        to[i] = iscntrl(c) ? ' ' : line[i];
+        if (i > 0 && c >= 0x80 && c <= 0x9f && (unsigned char) line[i - 1] == 0xc2)
+            to[i - 1] = to[i] = ' ';
+    }
     to[n] = '\0';
 }
 

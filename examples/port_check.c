@@ -52,8 +52,8 @@ struct check {
 
 /* --- one port --- */
 
-/* A connection to one of this host's own ports can be given just that port for its own end, and then
- * it is to itself: nobody listens there. */
+/* A connection to one of this host's own ports can be given just that port for its own end. Then it
+ * is to itself: nobody listens there. */
 static bool
 is_to_itself(int fd, const struct sockaddr_storage *peer)
 {

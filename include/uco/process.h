@@ -52,7 +52,7 @@ typedef struct uco_process_options {
 /**
  * uco_process_spawn() - Run a program.
  *
- * Starting one takes until the program's file is loaded, so it is done by the pool of threads; the
+ * Starting one takes until the program's file is loaded, so it is done by a thread; the
  * caller is suspended meanwhile. In a callback, or if there is no thread, it is done at once and the
  * loop stands still for that. A cancellation that comes when the start has begun changes nothing:
  * the process is returned.
@@ -146,6 +146,7 @@ UCO_API uco_stream *uco_process_stderr(uco_process *p);
  * Context: Coroutine. Suspends.
  * Returns: 0, also when it is no pipe or was closed before
  *          -EPIPE      nobody reads it any more; it is closed all the same
+ *          -ECANCELED  a cancellation has kept it from sending all; it is closed all the same
  *          -EINVAL     p is NULL
  *          -EPERM, -ESTALE
  */
@@ -190,6 +191,9 @@ UCO_API pid_t uco_process_pid(const uco_process *p);
 /**
  * uco_process_free() - Kill a process that still runs (SIGKILL), wait for its end, close its streams
  * and free it. NULL is fine.
+ *
+ * One that runs as somebody else (sudo) cannot be killed: its end is waited for, also by the loop's
+ * close.
  *
  * A completing call; what was not sent to stdin is dropped. Tasks that wait for the process get its
  * status, those that are suspended in its streams -EBADF.

@@ -234,10 +234,9 @@ uco_process_free(uco_process *p)
         process_finish(p, task);
         return;
     }
-    /* Without memory for a task, or when the loop is about to end, its close does it: as nobody's
-     * fault, and before that of what its streams are made of. */
-    uco__loop_remove_resource(loop, &p->resource);
-    p->resource.kind = NULL;
-    uco__list_push_front(&loop->resources, &p->resource.link);
+    /* Without memory for a task, or when the loop is about to end, its close does it, as nobody's
+     * fault. It stays one of the users' resources all the same: those are closed before what the
+     * streams are made of. */
+    p->resource.line = -1;
     uco_unref(uco_create_task(process_finish_run, p));
 }

@@ -4,10 +4,10 @@
  * Running a program.
  *
  * 1. posix_spawn() returns when the program's file is loaded: after some 0.06 ms if it is in memory,
- *    else after what a disk or a network takes. So it runs in the pool, though the way there and back
- *    takes longer than that, and directly only where nobody can be suspended. (A program's
- *    PR_SET_PDEATHSIG therefore fires when the loop closes, not later: its parent is a thread of the
- *    pool.)
+ *    else after what a disk or a network takes. So it runs in a thread, though the way there and back
+ *    takes longer than that, and directly only where nobody can be suspended. The threads are a
+ *    pool of their own: users' jobs may be waiting for the very program. (A program's
+ *    PR_SET_PDEATHSIG fires when the loop closes, not later: its parent is such a thread.)
  * 2. All that can fail for want of memory or of fds comes before the program runs, but for its
  *    pidfd; if that fails the program is killed and reaped.
  * 3. Every fd made here is close-on-exec. What becomes the program's 0 to 2 lies above them before,
@@ -18,6 +18,8 @@
 #include "base/system.h"
 #include "core/report.h"
 #include "io/process.h"
+#include "task/pool.h"
+#include "task/runtime.h"
 #include "task/task.h"
 
 #include <errno.h>
@@ -26,8 +28,9 @@
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <uco/thread.h>
 #include <unistd.h>
+
+#define THREADS_MAX 4 /* a loop; others queue */
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
@@ -189,7 +192,7 @@ thread_set_timer_slack(long timer_slack)
     return before;
 }
 
-/* In the pool, or directly. */
+/* In a thread, or directly. */
 static intptr_t
 spawn_try(void *arg)
 {
@@ -210,13 +213,30 @@ spawn_try(void *arg)
     return 0;
 }
 
+/* Completing once the thread has begun. */
+static intptr_t
+spawn_in_thread(struct spawn *spawn)
+{
+    struct uco_loop *loop = uco__running;
+    struct uco__runtime *runtime = uco__runtime_of(loop);
+    int r = uco__checkpoint();
+
+    if (r < 0)
+        return r;
+    if (runtime->starters == NULL)
+        runtime->starters = uco__pool_new(THREADS_MAX);
+    if (runtime->starters == NULL)
+        return -ENOMEM;
+    return uco_join(uco__pool_start(runtime->starters, loop, spawn_try, spawn, &r));
+}
+
 static int
 spawn_run(struct spawn *spawn)
 {
     intptr_t r;
 
     if (uco_current_task() != NULL) {
-        r = uco_to_thread(spawn_try, spawn);
+        r = spawn_in_thread(spawn);
         if (r == -ECANCELED && !spawn->tried)
             return -ECANCELED;
     }

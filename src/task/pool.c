@@ -24,6 +24,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <uco/thread.h>
 #include <unistd.h>
 
@@ -49,6 +50,7 @@ struct worker {
     struct uco__list link; /* in the pool's */
     struct uco__pool *pool;
     pthread_t thread;
+    long timer_slack; /* for its thread; -1: as it comes */
     struct job *job;
     /* who frees it: see worker_end() */
     enum { WORKER_ATTACHED, WORKER_DETACHED, WORKER_JOINED } end;
@@ -184,6 +186,8 @@ worker_start(struct uco__pool *pool)
     if (worker == NULL)
         return -ENOMEM;
     worker->pool = pool_hold(pool);
+    /* A thread that runs a loop has another than it had: that is nothing for users' code. */
+    worker->timer_slack = uco__running != NULL ? uco__running->timer_slack : -1;
     /* Signals are the main thread's and the loops': a worker has them all blocked. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -273,6 +277,8 @@ worker_main(void *arg)
     struct worker *worker = arg;
     struct job *job;
 
+    if (worker->timer_slack >= 0)
+        UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, worker->timer_slack));
     pthread_cleanup_push(worker_end, worker);
     while ((job = worker_next(worker)) != NULL) {
         intptr_t result = job->fn(job->arg);

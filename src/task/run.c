@@ -20,6 +20,7 @@
 #include "task/runtime.h"
 #include "task/task.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 
@@ -323,7 +324,7 @@ uco_run_with(const uco_loop_options *options, uco_fn *fn, void *arg)
     struct interrupts interrupts;
     struct uco_loop *loop;
     intptr_t result;
-    int error;
+    int error, cancel_state;
 
     if (fn == NULL)
         return uco__misuse(-EINVAL, "uco_run: the function is NULL");
@@ -332,6 +333,7 @@ uco_run_with(const uco_loop_options *options, uco_fn *fn, void *arg)
     loop = uco__loop_new(options, &error);
     if (loop == NULL)
         return error;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state); /* until all is given back */
     uco__loop_look_for_deadlocks(loop);
     interrupts_begin(&interrupts, loop);
     result = uco_loop_run_until_complete(loop, fn, arg);
@@ -340,6 +342,7 @@ uco_run_with(const uco_loop_options *options, uco_fn *fn, void *arg)
     uco_loop_close(loop);
     interrupts_end(&interrupts);
     uco_loop_unref(loop);
+    pthread_setcancelstate(cancel_state, NULL);
     return result;
 }
 
@@ -420,7 +423,7 @@ close_resources(struct uco_loop *loop, bool ours)
 
         if ((resource->kind == NULL) != ours)
             continue;
-        if (!ours)
+        if (!ours && resource->line >= 0) /* below: its user has given it back */
             uco__report(loop, NULL, "%s opened at %s:%d was left open: its loop closes it",
                         resource->kind, resource->file != NULL ? resource->file : "?",
                         resource->line);
@@ -437,6 +440,8 @@ close_all(struct uco__runtime *runtime)
     close_resources(&runtime->loop, true);
     uco__pool_close(runtime->pool);
     runtime->pool = NULL;
+    uco__pool_close(runtime->starters);
+    runtime->starters = NULL;
 }
 
 int

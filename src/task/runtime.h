@@ -18,10 +18,11 @@ struct uco__runtime {
     struct uco__scope_slots scopes;
     struct uco__list left_groups; /* whose owners have ended; freed with the loop */
     struct uco__list left_generators;
-    struct uco__pool *pool;   /* of threads; NULL until it is needed */
-    struct uco__names *names; /* io/'s look-ups; NULL until there is one */
-    struct uco__task *main; /* of uco_run() */
-    uint64_t tasks;         /* that have not ended */
+    struct uco__pool *pool;     /* of threads; NULL until it is needed */
+    struct uco__pool *starters; /* of programs, io/'s; the same */
+    struct uco__names *names;   /* io/'s look-ups; NULL until there is one */
+    struct uco__task *main;     /* of uco_run() */
+    uint64_t tasks;             /* that have not ended */
     uint64_t tasks_created;
     uint64_t next_id; /* of a task */
     unsigned ids_left;

@@ -47,9 +47,9 @@ def test_talk(program):
         bob = enter(port, "bob", [ann])
         cat = enter(port, "cat", [ann, bob])
 
-        ann.say("hello \x1b[31mthere\r")
+        ann.say("hello \x1b[31mthere \u00e9\u009b1m\r")
         for other in (bob, cat):
-            expect("what the others read", other.line(), "<ann> hello  [31mthere")
+            expect("what the others read", other.line(), "<ann> hello  [31mthere \u00e9  1m")
         bob.say("hello ann")
         for other in (ann, cat):
             expect("what the others read", other.line(), "<bob> hello ann")
@@ -89,6 +89,18 @@ def test_names(program):
         with contextlib.suppress(ConnectionResetError):
             expect("the end", long.line(), "")
         expect("what the others see", ann.line(), "* long has left")
+
+        names = [f"u{i}" for i in range(300)]  # more than a queue has room for
+        crowd = [enter(port, name) for name in names]
+        crowd[0].say("/names")
+        for name in names[1:]:
+            expect("what the first sees", crowd[0].line(), f"* {name} is here")
+        for name in ("ann", *names):
+            expect("a name", crowd[0].line(), f"* {name}")
+        for member in crowd[1:]:
+            member.close()
+        left = {crowd[0].line() for _ in names[1:]}
+        expect("the others leave at once", left, {f"* {name} has left" for name in names[1:]})
         server.end(signal.SIGINT)
 
 

@@ -8,10 +8,14 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -496,6 +500,60 @@ START_TEST(what_is_left_is_killed_and_reported_by_the_loop)
 }
 END_TEST
 
+/* Runs one job until it is told to end, and has others wait for a thread. */
+struct late {
+    atomic_bool over;
+    pid_t pid;
+};
+
+static intptr_t
+job_until_over(void *arg)
+{
+    struct late *late = arg;
+
+    while (!atomic_load(&late->over))
+        sched_yield();
+    return 0;
+}
+
+static void
+spawn_late(void *arg)
+{
+    struct late *late = arg;
+
+    uco_test_fail_off();
+    late->pid = uco_process_pid(idler());
+    atomic_store(&late->over, true);
+}
+
+static intptr_t
+leaves_a_job(void *arg)
+{
+    uco_future *first = uco_to_thread_start(job_until_over, arg), *second;
+
+    uco_test_fail("pthread_create", 1, true, EAGAIN);
+    second = uco_to_thread_start(job_until_over, arg);
+    ck_assert_ptr_nonnull(second);
+    ck_assert_int_eq(uco_add_done_callback(second, spawn_late, arg), 0);
+    uco_unref(first);
+    uco_unref(second);
+    return 0;
+}
+
+/* The callback runs when the loop has closed its pool, after all that was left open. */
+START_TEST(what_is_spawned_during_a_close_is_killed_and_reported_too)
+{
+    struct late late = {.over = false};
+    struct reports reports;
+    uco_loop_options options = reporting(&reports);
+
+    ck_assert_int_eq(uco_run_with(&options, leaves_a_job, &late), 0);
+    ck_assert_int_gt(late.pid, 0);
+    ck_assert_uint_eq(reports.count, 1);
+    ck_assert_ptr_nonnull(strstr(reports.last, "process opened at"));
+}
+END_TEST
+
 /* What the program gets */
 
 static int
@@ -598,6 +656,28 @@ has_environment_and_directory(void *arg)
 START_TEST(the_program_gets_the_environment_and_directory_that_were_asked_for)
 {
     ck_assert_int_eq(run_real(has_environment_and_directory, NULL), 0);
+}
+END_TEST
+
+static intptr_t
+has_this_threads_timer_slack(void *arg)
+{
+    char script[128];
+
+    snprintf(script, sizeof script,
+             "! test -r /proc/self/timerslack_ns || test $(cat /proc/self/timerslack_ns) = %d",
+             *(int *) arg);
+    ck_assert_int_eq(checks(script, (uco_process_options){.stdin_fd = UCO_DEVNULL}), 0);
+    return 0;
+}
+
+/* A loop's own is short. */
+START_TEST(the_program_gets_the_timer_slack_that_was_before_the_loop)
+{
+    int slack = prctl(PR_GET_TIMERSLACK);
+
+    ck_assert_int_ge(slack, 0);
+    ck_assert_int_eq(run_real(has_this_threads_timer_slack, &slack), 0);
 }
 END_TEST
 
@@ -928,6 +1008,34 @@ START_TEST(all_is_the_same_without_pidfd_open)
 END_TEST
 
 static intptr_t
+is_waited_for_by_a_thread(void *arg)
+{
+    uco_process *p = idler();
+    uco_task *task;
+    int threads;
+
+    (void) arg;
+    uco_process_free(p);
+    uco_test_fail("waitid", 1, false, EINVAL);
+    p = idler();
+    uco_test_fail_off();
+    threads = count_threads();
+    task = waiting(p);
+    ck_assert_int_eq(count_threads(), threads + 1);
+    ck_assert_int_eq(uco_process_kill(p, SIGTERM), 0);
+    ck_assert_int_eq(uco_join(task), SIGTERM);
+    uco_process_free(p);
+    return 0;
+}
+
+/* As in Linux 5.3. */
+START_TEST(a_thread_waits_where_pidfds_cannot_be_waited_for)
+{
+    ck_assert_int_eq(run_real(is_waited_for_by_a_thread, NULL), 0);
+}
+END_TEST
+
+static intptr_t
 waits_without_a_thread(void *arg)
 {
     uco_process *p = idler();
@@ -960,6 +1068,46 @@ START_TEST(what_is_left_is_killed_also_without_pidfd_open)
 }
 END_TEST
 
+/* More jobs than the pool has threads, which wait for the end of a program. */
+enum { JOBS_WAITING = 40 };
+
+static sem_t program_ended;
+
+static intptr_t
+job_waits(void *arg)
+{
+    (void) arg;
+    while (sem_wait(&program_ended) < 0)
+        continue;
+    return 0;
+}
+
+static intptr_t
+starts_what_the_pool_waits_for(void *arg)
+{
+    uco_future *jobs[JOBS_WAITING];
+    uco_process *p;
+
+    (void) arg;
+    ck_assert_int_eq(sem_init(&program_ended, 0, 0), 0);
+    for (int i = 0; i < JOBS_WAITING; i++)
+        jobs[i] = uco_to_thread_start(job_waits, NULL);
+    p = shell("exit 7");
+    ck_assert_int_eq(WEXITSTATUS(uco_process_wait(p)), 7);
+    uco_process_free(p);
+    for (int i = 0; i < JOBS_WAITING; i++)
+        ck_assert_int_eq(sem_post(&program_ended), 0);
+    ck_assert_int_eq(uco_gather(jobs, JOBS_WAITING, NULL), 0);
+    uco_unref_all(jobs, JOBS_WAITING);
+    return 0;
+}
+
+START_TEST(jobs_of_the_pool_may_wait_for_a_program)
+{
+    ck_assert_int_eq(run_virtual(starts_what_the_pool_waits_for, NULL), 0);
+}
+END_TEST
+
 static void
 add_waiting(Suite *suite)
 {
@@ -967,6 +1115,7 @@ add_waiting(Suite *suite)
 
     tcase_add_checked_fixture(tc, NULL, no_child_is_left);
     tcase_add_test(tc, the_status_is_as_waitpids);
+    tcase_add_test(tc, jobs_of_the_pool_may_wait_for_a_program);
     tcase_add_test(tc, many_may_wait_before_and_after_the_end);
     tcase_add_test(tc, a_cancelled_wait_leaves_the_process_running);
     tcase_add_test(tc, an_end_and_a_cancellation_that_meet_lose_no_status);
@@ -990,6 +1139,7 @@ add_ends(Suite *suite)
     tcase_add_loop_test(tc, freeing_works_in_a_callback, 0, 2);
     tcase_add_test(tc, a_callback_can_spawn);
     tcase_add_test(tc, what_is_left_is_killed_and_reported_by_the_loop);
+    tcase_add_test(tc, what_is_spawned_during_a_close_is_killed_and_reported_too);
 }
 
 static void
@@ -1001,6 +1151,7 @@ add_programs(Suite *suite)
     tcase_add_test(tc, the_program_gets_no_other_fds);
     tcase_add_test(tc, the_program_gets_no_mask_and_default_actions);
     tcase_add_test(tc, the_program_gets_the_environment_and_directory_that_were_asked_for);
+    tcase_add_test(tc, the_program_gets_the_timer_slack_that_was_before_the_loop);
     tcase_add_test(tc, the_program_is_looked_up_in_this_processs_path);
 }
 
@@ -1027,6 +1178,7 @@ add_without_pidfd(Suite *suite)
 
     tcase_add_checked_fixture(tc, NULL, no_child_is_left);
     tcase_add_loop_test(tc, all_is_the_same_without_pidfd_open, 0, (int) COUNT(without_pidfd));
+    tcase_add_test(tc, a_thread_waits_where_pidfds_cannot_be_waited_for);
     tcase_add_test(tc, without_pidfd_open_and_thread_a_wait_fails_and_freeing_works);
     tcase_add_test(tc, what_is_left_is_killed_also_without_pidfd_open);
 }

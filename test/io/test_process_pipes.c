@@ -619,6 +619,92 @@ START_TEST(only_one_communicates_at_a_time_and_freeing_ends_it)
 }
 END_TEST
 
+static intptr_t
+closes_stdin(void *arg)
+{
+    return uco_process_close_stdin(((struct call *) arg)->process);
+}
+
+static intptr_t
+communicates_with_a_closed_stdin(void *input)
+{
+    struct call call = {.process = shell_with("exec cat", UCO_PIPE, UCO_PIPE, 0), .input = input};
+    uco_task *task = uco_create_task(communicates, &call);
+    uco_task *closer = uco_create_task(closes_stdin, &call); /* before that one's own tasks */
+    intptr_t r = uco_join(task);
+
+    ck_assert_int_eq(uco_join(closer), 0);
+    if (r >= 0)
+        free(call.out);
+    uco_process_free(call.process);
+    return r;
+}
+
+START_TEST(a_stdin_that_another_closes_is_an_error_if_there_is_input)
+{
+    char *text = big_text();
+
+    ck_assert_int_eq(run_fifo(communicates_with_a_closed_stdin, text), -EBADF);
+    ck_assert_int_eq(run_fifo(communicates_with_a_closed_stdin, NULL), 0);
+    free(text);
+}
+END_TEST
+
+static intptr_t
+closes_stdin_when_cancelled(void *arg)
+{
+    uco_process *p = shell_with("exec sleep 1000", UCO_PIPE, UCO_DEVNULL, 0);
+    char *text = big_text();
+    uco_scope scope;
+
+    (void) arg;
+    ck_assert_int_eq(uco_stream_set_water_marks(uco_process_stdin(p), BIG, 2 * BIG), 0);
+    ck_assert_int_eq(uco_stream_write(uco_process_stdin(p), text, BIG), BIG);
+    ck_assert_int_eq(uco_scope_open(&scope, UCO_FOREVER), 0);
+    uco_scope_cancel(&scope);
+    ck_assert_int_eq(uco_process_close_stdin(p), -ECANCELED);
+    uco_scope_close(&scope, 0);
+    ck_assert_ptr_null(uco_process_stdin(p));
+    free(text);
+    uco_process_free(p);
+    return 0;
+}
+
+START_TEST(closing_stdin_in_a_cancelled_scope_sends_nothing_more)
+{
+    ck_assert_int_eq(run_real(closes_stdin_when_cancelled, NULL), 0);
+}
+END_TEST
+
+static void
+free_without_memory(void *p)
+{
+    uco_test_fail("malloc", 1, true, ENOMEM);
+    uco_process_free(p);
+    uco_test_fail_off();
+    uco_process_free(shell_with("exec cat", UCO_PIPE, UCO_DEVNULL, 0)); /* has newer streams */
+}
+
+static intptr_t
+leaves_the_rest_to_the_loop(void *arg)
+{
+    uco_process *p = shell_with("exec cat", UCO_PIPE, UCO_PIPE, 0);
+
+    (void) arg;
+    ck_assert_int_eq(uco_loop_call_soon(uco_get_running_loop(), free_without_memory, p), 0);
+    return uco_yield();
+}
+
+START_TEST(what_a_free_leaves_to_the_loop_needs_the_streams_pool)
+{
+    struct reports reports;
+    uco_loop_options options = reporting(&reports);
+
+    ck_assert_int_eq(uco_run_with(&options, leaves_the_rest_to_the_loop, NULL), 0);
+    ck_assert_uint_eq(reports.count, 0);
+}
+END_TEST
+
 static void
 add_streams(Suite *suite)
 {
@@ -633,6 +719,8 @@ add_streams(Suite *suite)
     tcase_add_test(tc, freeing_ends_who_is_suspended_in_a_stream);
     tcase_add_test(tc, freeing_does_not_wait_for_who_else_has_the_pipes);
     tcase_add_test(tc, a_close_of_the_loop_closes_the_pipes_too);
+    tcase_add_test(tc, closing_stdin_in_a_cancelled_scope_sends_nothing_more);
+    tcase_add_test(tc, what_a_free_leaves_to_the_loop_needs_the_streams_pool);
 }
 
 static void
@@ -661,6 +749,7 @@ add_conversations(Suite *suite)
     tcase_add_test(tc, a_call_that_timed_out_can_be_made_again_and_nothing_is_lost);
     tcase_add_loop_test(tc, a_conversation_survives_each_fault, 0, (int) COUNT(faults));
     tcase_add_test(tc, only_one_communicates_at_a_time_and_freeing_ends_it);
+    tcase_add_test(tc, a_stdin_that_another_closes_is_an_error_if_there_is_input);
 }
 
 int

@@ -31,10 +31,17 @@ known_signals(void)
 {
     signal(SIGUSR1, own_handler);
     signal(SIGUSR2, SIG_DFL);
-    signal(SIGALRM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     own_calls = 0;
+}
+
+/* For tests that have the timer for themselves. */
+static void
+known_alarm(void)
+{
+    storm_stop();
+    signal(SIGALRM, SIG_DFL);
 }
 
 static bool
@@ -226,6 +233,7 @@ waits_for_the_alarm(void *arg)
 /* Long enough for the loop to look for a deadlock. */
 START_TEST(a_loop_that_only_waits_for_a_signal_is_not_deadlocked)
 {
+    known_alarm();
     ck_assert_int_eq(uco_run(waits_for_the_alarm, NULL), 0);
 }
 END_TEST
@@ -260,6 +268,7 @@ is_released_by_a_handler(void *arg)
 /* P1: the loop sleeps in the kernel when the signal comes. */
 START_TEST(a_handler_runs_while_the_loop_sleeps)
 {
+    known_alarm();
     ck_assert_int_eq(uco_run(is_released_by_a_handler, NULL), 0);
     ck_assert(disposition_is(SIGALRM, SIG_DFL));
 }
@@ -973,6 +982,43 @@ START_TEST(a_forked_child_has_the_signals_that_were_before)
 }
 END_TEST
 
+static bool forking;
+
+/* A child's first handler of all: before that which gives the signals back. */
+static void
+child_is_told_to_end(void)
+{
+    if (forking)
+        raise(SIGTERM);
+}
+
+static intptr_t
+forks_one_that_is_told_to_end(void *arg)
+{
+    int status;
+    pid_t pid;
+
+    (void) arg;
+    ck_assert_int_eq(uco_signal_remember(SIGTERM), 0);
+    forking = true;
+    pid = fork();
+    if (pid == 0)
+        _exit(0);
+    forking = false;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, SIGTERM);
+    return 0;
+}
+
+START_TEST(a_signal_that_comes_to_a_new_child_is_not_lost)
+{
+    if (under_sanitizer())
+        return; /* ThreadSanitizer delivers none in such a child */
+    ck_assert_int_eq(pthread_atfork(NULL, NULL, child_is_told_to_end), 0);
+    ck_assert_int_eq(run_real(forks_one_that_is_told_to_end, NULL), 0);
+}
+END_TEST
+
 /* Many threads, many signals */
 
 #define STORM 10000
@@ -1139,6 +1185,7 @@ talks_in_a_storm(void *arg)
 /* B10 */
 START_TEST(calls_go_on_in_a_storm_of_timer_signals)
 {
+    known_alarm();
     ck_assert_int_eq(run_real(talks_in_a_storm, NULL), 0);
 }
 END_TEST
@@ -1206,6 +1253,7 @@ add_dispositions(Suite *suite)
     tcase_add_test(tc, run_gets_a_signal_that_another_loop_lets_go_of);
     tcase_add_test(tc, a_signal_that_came_back_after_the_first_one_kills);
     tcase_add_test(tc, a_forked_child_has_the_signals_that_were_before);
+    tcase_add_test(tc, a_signal_that_comes_to_a_new_child_is_not_lost);
 }
 
 static void

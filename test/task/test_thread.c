@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define NUMBER(n) ((void *) (intptr_t) (n))
@@ -41,6 +42,28 @@ await_semaphore(sem_t *semaphore)
     while (sem_trywait(semaphore) != 0)
         ck_assert_int_eq(uco_sleep(0.0001), 0);
 }
+
+static intptr_t
+timer_slack_here(void *arg)
+{
+    (void) arg;
+    return prctl(PR_GET_TIMERSLACK);
+}
+
+static intptr_t
+asks_a_job_for_its_slack(void *arg)
+{
+    return uco_to_thread(timer_slack_here, arg);
+}
+
+/* A loop's own thread has the finest; what a job sleeps, or starts, is the user's. */
+START_TEST(a_job_has_the_timer_slack_that_was_before_the_loop)
+{
+    ck_assert_int_eq(prctl(PR_SET_TIMERSLACK, 12345), 0);
+    ck_assert_int_eq(run_virtual(asks_a_job_for_its_slack, NULL), 12345);
+    ck_assert_int_eq(prctl(PR_GET_TIMERSLACK), 12345);
+}
+END_TEST
 
 /* Posts */
 
@@ -1223,6 +1246,7 @@ add_posts(Suite *suite)
 {
     TCase *tc = case_new(suite, "posts");
 
+    tcase_add_test(tc, a_job_has_the_timer_slack_that_was_before_the_loop);
     tcase_add_test(tc, posts_of_eight_threads_all_arrive_in_each_ones_order);
     tcase_add_test(tc, a_massive_queue_of_posts_runs_in_order);
     tcase_add_test(tc, a_post_wakes_a_sleeping_loop);
