@@ -6,14 +6,14 @@
  * Names to addresses: getaddrinfo(3), suspending only the calling coroutine.
  *
  * The C library does the work, so /etc/nsswitch.conf, /etc/hosts and /etc/resolv.conf count. Each
- * loop looks up on up to sixteen threads of its own, made when they are first needed; uco_to_thread()
- * has others. While all of them wait for name servers that do not answer, further look-ups queue, in
- * their order; each can be cancelled, and its caller leaves at once. How long the C library waits
- * is said in /etc/resolv.conf (resolv.conf(5): "timeout" and "attempts").
+ * loop looks up on up to sixteen threads of its own, made when they are first needed;
+ * uco_to_thread() has others. While all of them wait for name servers that do not answer, further
+ * look-ups queue, in their order; each can be cancelled, and its caller leaves at once. How long
+ * the C library waits is said in /etc/resolv.conf (resolv.conf(5): "timeout" and "attempts").
  *
  * Tasks of a loop that ask the same at the same time share one look-up; each gets a list of its
- * own, or the error. One that all its callers have left goes on if it has begun, and serves who asks
- * the same again. Answers are not kept.
+ * own, or the error. One that all its callers have left goes on if it has begun, and serves who
+ * asks the same again. Answers are not kept.
  *
  * RFC 6761: "localhost" and all names below it lead to this machine also where nobody else says so,
  * and names below "invalid" do not exist: nobody is asked.

@@ -53,19 +53,19 @@ typedef struct uco_process_options {
  * uco_process_spawn() - Run a program.
  *
  * Starting one takes until the program's file is loaded, so it is done by a thread; the
- * caller is suspended meanwhile. In a callback, or if there is no thread, it is done at once and the
- * loop stands still for that. A cancellation that comes when the start has begun changes nothing:
- * the process is returned.
+ * caller is suspended meanwhile. In a callback, or if there is no thread, it is done at once and
+ * the loop stands still for that. A cancellation that comes when the start has begun changes
+ * nothing: the process is returned.
  *
  * @options:  Read during the call.
  *
  * Context:   Coroutine, suspends; or a callback of a running loop.
  * Ownership: uco_process_free().
- * Returns:   NULL with errno ENOENT, EACCES, ENOEXEC, ENOTDIR ... (the program cannot be run, or cwd
- *            not entered), EINVAL (argv or argv[0] is NULL, a negative fd that is none of enum
+ * Returns:   NULL with errno ENOENT, EACCES, ENOEXEC, ENOTDIR ... (the program cannot be run, or
+ *            cwd not entered), EINVAL (argv or argv[0] is NULL, a negative fd that is none of enum
  *            uco_process_fd), EBADF (an fd that is not open), EMFILE, ENFILE, ENOMEM, EAGAIN (too
- *            many processes), ECANCELED (an enclosing scope was cancelled), EPERM (outside a running
- *            loop), ESHUTDOWN, ESTALE. No process is left then, and no file descriptor.
+ *            many processes), ECANCELED (an enclosing scope was cancelled), EPERM (outside a
+ *            running loop), ESHUTDOWN, ESTALE. No process is left then, and no file descriptor.
  */
 UCO_API uco_process *uco_process_spawn(const uco_process_options *options);
 
@@ -189,8 +189,8 @@ UCO_API intptr_t uco_process_communicate(uco_process *p, const void *input, size
 UCO_API pid_t uco_process_pid(const uco_process *p);
 
 /**
- * uco_process_free() - Kill a process that still runs (SIGKILL), wait for its end, close its streams
- * and free it. NULL is fine.
+ * uco_process_free() - Kill a process that still runs (SIGKILL), wait for its end, close its
+ * streams and free it. NULL is fine.
  *
  * One that runs as somebody else (sudo) cannot be killed: its end is waited for, also by the loop's
  * close.

@@ -6,10 +6,11 @@
  * Signals, told to a loop instead of interrupting what runs.
  *
  * A loop begins to want a signal with its first uco_signal_wait() for it, or with
- * uco_loop_add_signal_handler(). While any loop of the process wants it, uco's handler is installed;
- * the first interest saves what was in place before, and when the last one ends that comes back,
- * unless the program has replaced the handler itself meanwhile. A signal that has come but that
- * nobody has seen by then is sent again, to what is in place now: it is not lost, and may kill.
+ * uco_loop_add_signal_handler(). While any loop of the process wants it, uco's handler is
+ * installed; the first interest saves what was in place before, and when the last one ends that
+ * comes back, unless the program has replaced the handler itself meanwhile. A signal that has come
+ * but that nobody has seen by then is sent again, to what is in place now: it is not lost, and may
+ * kill.
  *
  * A signal is told to all loops that want it, in whatever threads they run, and there to all tasks
  * that wait for it and to the callback. As everywhere in POSIX, signals of one kind that come in
@@ -65,8 +66,8 @@ UCO_API int uco_signal_remember(int signo);
  * uco_signal_forget() - End what the first uco_signal_wait() began: the signal is no longer
  * remembered between waits. Needs no memory.
  *
- * Without another interest in it the signal is again what it was before. If one is remembered, it is
- * sent again.
+ * Without another interest in it the signal is again what it was before. If one is remembered, it
+ * is sent again.
  *
  * Context: Inside a running loop. Does not suspend.
  * Returns: 0

@@ -44,11 +44,11 @@ UCO_API double uco_test_advance(uco_loop *loop, double seconds);
  * Several names may be set at the same time, each once: setting it again begins anew.
  *
  * @what:     "malloc" (also calloc and realloc), "mmap" (stacks), "munmap", "madvise", "mprotect",
- *            "read" (also recv and its kin), "write" (also send), "accept4", "connect", "socket", "bind",
- *            "listen", "close", "fcntl", "poll", "eventfd", "epoll_create1", "epoll_ctl" (waiting
- *            for a file descriptor), "epoll_wait", "pthread_create" (the pools, uco_loop_thread),
- *            "prctl", "open", "fsync", "sendfile", "getsockopt", "setsockopt", "pipe2",
- *            "posix_spawn", "pidfd_open", "waitid", "sigaction", "getaddrinfo" (look-ups),
+ *            "read" (also recv and its kin), "write" (also send), "accept4", "connect", "socket",
+ *            "bind", "listen", "close", "fcntl", "poll", "eventfd", "epoll_create1", "epoll_ctl"
+ *            (waiting for a file descriptor), "epoll_wait", "pthread_create" (the pools,
+ *            uco_loop_thread), "prctl", "open", "fsync", "sendfile", "getsockopt", "setsockopt",
+ *            "pipe2", "posix_spawn", "pidfd_open", "waitid", "sigaction", "getaddrinfo" (look-ups),
  *            "io_uring_queue_init", "io_uring_enter".
  * @nth:      1 = the next call, 2 = the one after it; 0 = switch this one off. Every attempt
  *            counts, also a read that finds nothing and is made again later.

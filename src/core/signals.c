@@ -6,8 +6,8 @@
  * 1. The handler takes no lock, allocates nothing and keeps errno. It finds the loops in a list
  *    that only grows.
  * 2. While a port's `handlers` is not zero its loop stays: who gives the port back clears `wanted`
- *    first and then waits for zero. A handler counts itself and then looks at `wanted` again. All of
- *    this is sequentially consistent, so at least one of the two sees the other.
+ *    first and then waits for zero. A handler counts itself and then looks at `wanted` again. All
+ *    of this is sequentially consistent, so at least one of the two sees the other.
  * 3. A signal's handler is installed only while a loop wants the signal: the bit is set before, and
  *    cleared after the old action is back. A handler that finds nobody has been overtaken by that,
  *    and hands the signal on to the old action.
@@ -64,8 +64,8 @@ uco__signals_can_want(int signo)
 
 /* The old action came back while this handler was on its way. But a program may also call it from a
  * handler of its own, which has had the signal then, and would be called again for ever: so it is
- * sent once for each time that the old action comes back. For several that were on their way that is
- * enough, as signals merge. */
+ * sent once for each time that the old action comes back. For several that were on their way that
+ * is enough, as signals merge. */
 static void
 signals_hand_on(int signo)
 {

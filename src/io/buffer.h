@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of the buffers that are cached. A message of 16 KiB, as many are, leaves room: so the read that has
- * got it all is known to be the last. */
+/* Of the buffers that are cached. A message of 16 KiB, as many are, leaves room: so the read that
+ * has got it all is known to be the last. */
 #define UCO__BUFFER_SIZE ((size_t) 32 * 1024)
 /* Of those that hold little for long. */
 #define UCO__BUFFER_SMALL ((size_t) 1024)

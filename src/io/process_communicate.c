@@ -3,8 +3,8 @@
 /*
  * A whole conversation with a process.
  *
- * 1. Each pipe has a task of its own, so a process that stops reading until it is read, or the other
- *    way round, holds up nobody.
+ * 1. Each pipe has a task of its own, so a process that stops reading until it is read, or the
+ *    other way round, holds up nobody.
  * 2. What was written and what was read is kept with the process until all is done: a call that was
  *    cut short can be made again.
  */

@@ -3,10 +3,10 @@
 /*
  * Running a program.
  *
- * 1. posix_spawn() returns when the program's file is loaded: after some 0.06 ms if it is in memory,
- *    else after what a disk or a network takes. So it runs in a thread, though the way there and back
- *    takes longer than that, and directly only where nobody can be suspended. The threads are a
- *    pool of their own: users' jobs may be waiting for the very program. (A program's
+ * 1. posix_spawn() returns when the program's file is loaded: after some 0.06 ms if it is in
+ *    memory, else after what a disk or a network takes. So it runs in a thread, though the way
+ *    there and back takes longer than that, and directly only where nobody can be suspended. The
+ *    threads are a pool of their own: users' jobs may be waiting for the very program. (A program's
  *    PR_SET_PDEATHSIG fires when the loop closes, not later: its parent is such a thread.)
  * 2. All that can fail for want of memory or of fds comes before the program runs, but for its
  *    pidfd; if that fails the program is killed and reaped.

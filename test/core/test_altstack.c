@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Signal handlers while a loop runs: on a stack of their own, which a coroutine's need not have room
- * for. */
+/* Signal handlers while a loop runs: on a stack of their own, which a coroutine's need not have
+ * room for. */
 #include "../support/support.h"
 
 #include <signal.h>

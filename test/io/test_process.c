@@ -28,8 +28,8 @@ no_child_is_left(void)
     ck_assert_int_eq(errno, ECHILD);
 }
 
-/* Valgrind and emulators run a vfork() as a fork(), and libc then cannot tell that a program was not
- * found: its process ends with 127. */
+/* Valgrind and emulators run a vfork() as a fork(), and libc then cannot tell that a program was
+ * not found: its process ends with 127. */
 static bool
 failures_are_told(void)
 {
