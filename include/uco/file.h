@@ -85,7 +85,8 @@ UCO_API ssize_t uco_pwrite(int fd, const void *buf, size_t n, off_t offset);
  * first read into memory by the pool. Where the kernel cannot do that - another kind of out_fd, a
  * file system that does not tell what is in memory, O_DIRECT - it is copied through a buffer.
  *
- * @out_fd: A socket (made non-blocking), a pipe, or anything else that uco_write() takes.
+ * @out_fd: A socket (made non-blocking, but for 0 to 2), a pipe, or anything else that uco_write()
+ *          takes.
  * @in_fd:  A regular file or a block device.
  * @offset: Where to read, moved on by what was sent, in_fd's position then stays; NULL: at in_fd's
  *          position, which moves.

@@ -152,7 +152,7 @@ UCO_API ssize_t uco_sendmsg(int fd, const struct msghdr *msg, int flags);
  *
  * A connection that was aborted before it could be accepted is passed over.
  *
- * @fd:       A listening socket; made non-blocking.
+ * @fd:       A listening socket; made non-blocking, but for 0 to 2, which are polled.
  * @addr, @len: As accept4(2); may be NULL.
  * @flags:    SOCK_CLOEXEC, SOCK_NONBLOCK. The calls of this header need neither.
  *

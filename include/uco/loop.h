@@ -51,7 +51,8 @@ typedef struct uco_loop_options {
  *
  * When fn has returned, what tasks are left are cancelled and waited for, and the loop is closed.
  * In the main thread, where SIGINT or SIGTERM have their default disposition, the first of them
- * cancels the main task and a second one kills the process.
+ * cancels the main task and a second one kills the process. A pthread_cancel() of the thread waits
+ * until the loop has ended, as it does with the other calls that run one.
  *
  * @fn:     The main task's body.
  * @arg:    Handed to fn.

@@ -19,11 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,9 +86,11 @@ uco__reallocate(void *block, size_t size)
 char *
 uco__string_copy(const char *text)
 {
-    if (text == NULL || uco__fault(UCO__FAULT_malloc))
-        return NULL;
-    return strdup(text);
+    int saved = errno;
+    char *copy = text == NULL || uco__fault(UCO__FAULT_malloc) ? NULL : strdup(text);
+
+    errno = saved;
+    return copy;
 }
 
 void
@@ -99,14 +103,19 @@ int
 uco__map(size_t size, void **memory)
 {
     int error = uco__fault(UCO__FAULT_mmap);
+    int saved;
     void *map;
 
     if (error < 0)
         return error;
+    saved = errno;
     map = mmap(NULL, size, PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (map == MAP_FAILED)
-        return -errno;
+    if (map == MAP_FAILED) {
+        error = -errno;
+        errno = saved;
+        return error;
+    }
     *memory = map;
     return 0;
 }
@@ -138,6 +147,9 @@ uco__advise_ranges(const struct uco__range ranges[], unsigned count, int advice)
         bytes -= (long) ranges[done++].size;
     return done;
 }
+
+/* Bytes, of a block of the kernel's in which a pty keeps what goes to the other side. */
+#define MASTER_ROOM ((size_t) 256)
 
 /* Writing to a pipe that nobody reads raises SIGPIPE, and only Linux 6.18's RWF_NOSIGNAL can say
  * no. So it is blocked for the write and taken away again, unless it was pending before. */
@@ -273,12 +285,44 @@ uco__readv_ready(int fd, const struct iovec *vectors, int count)
     return UCO__RESULT(readv(fd, vectors, count));
 }
 
+static bool
+is_terminal(int fd)
+{
+    struct termios settings;
+
+    return UCO__RESULT(tcgetattr(fd, &settings)) == 0;
+}
+
+/* poll promises a terminal room for one byte, and a write of more waits for the rest: for ever, if
+ * nobody reads. So it is written to through an open file of our own that does not wait. The master
+ * of a pty would be another one then; it has room for a small block, whenever it has any. */
+static ssize_t
+terminal_write(int fd, const void *buf, size_t n)
+{
+    char path[sizeof "/proc/self/fd/-2147483648"];
+    unsigned number;
+    long own;
+    ssize_t r;
+
+    if (UCO__RESULT(ioctl(fd, TIOCGPTN, &number)) == 0)
+        return UCO__RESULT(write(fd, buf, n < MASTER_ROOM ? n : MASTER_ROOM));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    own = UCO__SYSTEM(open, open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (own < 0)
+        return UCO__RESULT(write(fd, buf, n < 1 ? n : 1));
+    r = UCO__RESULT(write((int) own, buf, n));
+    uco__close((int) own);
+    return r;
+}
+
 ssize_t
 uco__write_ready(int fd, const void *buf, size_t n)
 {
     struct sigpipe guard;
     ssize_t r;
 
+    if (is_terminal(fd))
+        return terminal_write(fd, buf, n);
     sigpipe_block(&guard);
     r = UCO__RESULT(write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF));
     sigpipe_restore(&guard, r < 0);
@@ -335,7 +379,8 @@ uco__is_file(int fd)
 {
     struct stat status;
 
-    return fstat(fd, &status) == 0 && (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
+    return UCO__RESULT(fstat(fd, &status)) == 0 &&
+           (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
 }
 
 ssize_t

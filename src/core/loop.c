@@ -242,8 +242,7 @@ uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
 
     if (uco__running != NULL && !uco__loop_stale(uco__running))
         return uco__misuse(-EBUSY, "a loop is running in this thread already");
-    /* Acquire pairs with the release in uco__loop_leave(): what the loop's last runner did is done.
-     */
+    /* Acquire pairs with the release in uco__loop_leave(): what the last runner did is done. */
     if (!atomic_compare_exchange_strong_explicit(&loop->runner, &nobody, uco__thread_self(),
                                                  memory_order_acquire, memory_order_relaxed))
         return uco__misuse(-EPERM, "the loop runs in another thread");
@@ -262,18 +261,23 @@ uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
     if (loop->timer_slack >= 0)
         UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, TIMER_SLACK));
     uco__altstack_enter(&loop->altstack);
+    /* Else pthread_cancel() would unwind whatever coroutine is there, and leave the others behind. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &loop->cancel_state);
     return 0;
 }
 
 void
 uco__loop_leave(struct uco_loop *loop, struct uco_loop *outer)
 {
+    int cancel_state = loop->cancel_state;
+
     uco__altstack_leave(&loop->altstack);
     if (loop->timer_slack >= 0)
         UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, loop->timer_slack));
     uco__running = outer;
     atomic_store_explicit(&loop->runner, NULL, memory_order_release);
     uco_loop_unref(loop);
+    pthread_setcancelstate(cancel_state, NULL);
 }
 
 /* --- a turn --- */
@@ -288,8 +292,7 @@ static void
 loop_take_posts(struct uco_loop *loop)
 {
     loop->posts += uco__inbox_drain(&loop->inbox, &loop->scheduler.ready);
-    /* Relaxed: a wake that is not seen yet also rings the doorbell, and is seen in the next turn.
-     */
+    /* Relaxed: a wake not seen yet also rings the doorbell, and is seen in the next turn. */
     if (UCO__UNLIKELY(atomic_load_explicit(&loop->woken, memory_order_relaxed)) &&
         atomic_exchange(&loop->woken, false)) {
         loop->operations->signalled(loop);
@@ -308,8 +311,8 @@ loop_has_ready(const struct uco_loop *loop)
            !uco__ready_queue_empty(&loop->scheduler.batch);
 }
 
-/* Asks the kernel, takes in what has come and fires what is due. */
-static void
+/* Asks the kernel, takes in what has come and fires what is due. Whether the kernel answered. */
+static bool
 loop_poll(struct uco_loop *loop, uint64_t timeout)
 {
     int r = uco__poller_poll(&loop->poller, timeout);
@@ -333,6 +336,7 @@ loop_poll(struct uco_loop *loop, uint64_t timeout)
     loop_take_posts(loop);
     uco__timers_expire(loop,
                        loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now);
+    return r >= 0;
 }
 
 /* Steps that were not timed one by one. */
@@ -407,7 +411,8 @@ loop_settle(struct uco_loop *loop)
         return false;
     if (loop->poller.trusting && loop->options.clock != UCO_CLOCK_REAL)
         uco__poller_check(&loop->poller); /* virtual time stands still until then */
-    loop_poll(loop, 0);
+    if (!loop_poll(loop, 0))
+        loop_poll(loop, 0); /* a failure that passes is no quiet */
     if (loop_has_ready(loop))
         return true;
     if (!uco__list_empty(&loop->settlers)) {

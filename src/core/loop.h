@@ -96,6 +96,7 @@ struct uco_loop {
     struct uco__list resources;
     unsigned long resource_count;
     struct uco__altstack altstack;
+    int cancel_state;    /* its thread's, for when the loop is left: pthread_setcancelstate(3) */
     long timer_slack;    /* the thread's own, to be put back; -1: not changed */
     uint64_t stuck_wait; /* ns until one that may be stuck looks for a deadlock; 0: it never does */
     unsigned long sleepers; /* tasks that sleep until they are cancelled, or wait for what only

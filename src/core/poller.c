@@ -185,7 +185,7 @@ fd_unregister(struct uco__poller *poller, int fd)
 static bool
 fd_is_trusted(struct uco__poller *poller, struct uco__fd *entry)
 {
-    if (!entry->known || !entry->registered || entry->level ||
+    if (!entry->known || !entry->registered || entry->level || entry->interest == 0 ||
         (fd_interest(entry) & ~entry->interest) != 0)
         return false;
     entry->age = UCO__FD_FRESH;
@@ -371,19 +371,25 @@ fd_end_waits(struct uco__poller *poller, struct uco__fd *entry, int result)
     }
 }
 
-void
-uco__poller_forget(struct uco__poller *poller, int fd)
+static void
+fd_forget(struct uco__poller *poller, int fd, int error)
 {
-    struct uco__fd *entry = fd_find(poller, fd);
+    struct uco__fd *entry = &poller->fds[fd];
 
-    if (entry == NULL)
-        return;
-    fd_end_waits(poller, entry, -EBADF);
+    fd_end_waits(poller, entry, error);
     if (entry->known && poller->backend->close_removes)
         entry->registered = false; /* if the file lives on in a dup, its events are strays */
     fd_unregister(poller, fd);
     entry->known = false;
+    entry->listens = false;
     entry->tcp = false;
+}
+
+void
+uco__poller_forget(struct uco__poller *poller, int fd)
+{
+    if (fd_find(poller, fd) != NULL)
+        fd_forget(poller, fd, -EBADF);
 }
 
 void
@@ -404,7 +410,15 @@ uco__poller_know(struct uco__poller *poller, int fd, bool tcp)
     entry->drained = false;
     entry->ended = false;
     entry->known = true;
+    entry->listens = false;
     entry->tcp = tcp;
+}
+
+/* Whether an error says nothing of the fd. */
+static bool
+error_passes(int error)
+{
+    return error == -ENOMEM || error == -ENOSPC || error == -EMFILE || error == -ENFILE;
 }
 
 static void
@@ -424,11 +438,13 @@ poller_check(struct uco__poller *poller, bool all)
             continue;
         }
         r = fd_register(poller, (int) fd);
-        if (r == -EBADF)
-            fd_end_waits(poller, entry, r);
-        if (r < 0 && r != -EBADF) {
-            entry->age = UCO__FD_AGED; /* no memory: another time */
+        if (error_passes(r)) {
+            entry->age = UCO__FD_AGED; /* another time */
             poller->trusting = true;
+        } else if (r < 0 && fd_has_watcher(entry)) {
+            fd_end_waits(poller, entry, r);
+        } else if (r < 0) {
+            fd_forget(poller, (int) fd, r); /* closed, or a file now that cannot be waited for */
         }
     }
 }

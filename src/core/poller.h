@@ -57,6 +57,7 @@ struct uco__fd {
                             back */
     bool level;          /* for watchers */
     bool known;
+    bool listens;      /* a known one that uco_listen() has made: it does not block */
     bool tcp;          /* of a known one: what a read leaves over, it would have got */
     bool drained;      /* a read has left nothing over, and no event has come since */
     bool ended;        /* an error, the end or something urgent has come: reads tell all */
@@ -125,6 +126,20 @@ struct uco__fd_watcher *uco__poller_watcher(struct uco__poller *poller, int fd,
 /* The fd is a new one, which uco has made, or which was handed to it and is closed by uco_close():
  * what was known of its number is forgotten. Who still waits for that is told -EBADF. */
 UCO__EXPORT void uco__poller_know(struct uco__poller *poller, int fd, bool tcp);
+/* A known fd listens, and does not block. */
+static inline void
+uco__poller_note_listener(struct uco__poller *poller, int fd)
+{
+    if ((size_t) fd < poller->capacity)
+        poller->fds[fd].listens = poller->fds[fd].known;
+}
+
+static inline bool
+uco__poller_is_listener(const struct uco__poller *poller, int fd)
+{
+    return (size_t) fd < poller->capacity && poller->fds[fd].listens;
+}
+
 /* A read has got fewer bytes than it asked for. */
 static inline void
 uco__poller_note_short_read(struct uco__poller *poller, int fd)

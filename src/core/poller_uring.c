@@ -165,9 +165,9 @@ uring_relax(struct uco__poller *poller, int fd)
     if (record == NULL)
         return;
     record->interest = 0;
+    poller->fds[fd].interest = 0; /* also of what the ring was not told of yet */
     if (record->flow != NULL || !record->polled)
         return; /* a flow's fd is its reader's, who closes it by uco_close() */
-    poller->fds[fd].interest = 0;
     poll_drop(record);
     uco__uring_change(uring, fd);
 }

@@ -18,11 +18,14 @@
 #include "io/watch.h"
 #include "task/task.h"
 
+#include <limits.h>
 #include <math.h>
 #include <poll.h>
 #include <uco/io.h>
 #include <uco/thread.h>
 
+#define PAUSE_MIN 0.001 /* seconds */
+#define PAUSE_MAX 0.050
 #define POLL_EVENTS (POLLIN | POLLOUT | POLLPRI | POLLRDHUP)
 
 /* --- waiting --- */
@@ -105,6 +108,25 @@ uco__fd_wait(struct uco__task *task, int fd, short events, double timeout)
                                   : wait_until(task, fd, events, timeout);
 }
 
+int
+uco__fd_wait_again(struct uco__task *task, int fd, short events, double *delay)
+{
+    if (UCO__UNLIKELY(*delay > 0) && uco__poll_now(fd, events) == POLLERR)
+        return uco__fd_pause(delay);
+    if (*delay == 0)
+        *delay = PAUSE_MIN;
+    return uco__fd_wait(task, fd, events, UCO_FOREVER);
+}
+
+int
+uco__fd_pause(double *delay)
+{
+    double seconds = *delay > 0 ? *delay : PAUSE_MIN;
+
+    *delay = seconds * 2 < PAUSE_MAX ? seconds * 2 : PAUSE_MAX;
+    return uco_sleep(seconds);
+}
+
 /* --- regular files --- */
 
 struct file_job {
@@ -161,9 +183,11 @@ static ssize_t
 transfer(struct uco__task *task, int fd, bool write, const struct iovec *vectors, int count,
          ssize_t r)
 {
+    double delay = 0;
+
     while (r == -EAGAIN || r == -EINTR || r == -EOPNOTSUPP) {
         if (r == -EAGAIN) {
-            r = uco__fd_wait(task, fd, write ? POLLOUT : POLLIN, UCO_FOREVER);
+            r = uco__fd_wait_again(task, fd, write ? POLLOUT : POLLIN, &delay);
             if (UCO__UNLIKELY(r < 0 && r != -EPERM))
                 return r;
         }
@@ -177,6 +201,12 @@ transfer(struct uco__task *task, int fd, bool write, const struct iovec *vectors
     return r;
 }
 
+static ssize_t
+read_nothing(int fd)
+{
+    return uco__poll_now(fd, 0) < 0 ? -EBADF : 0;
+}
+
 ssize_t
 uco_read(int fd, void *buf, size_t n)
 {
@@ -186,7 +216,7 @@ uco_read(int fd, void *buf, size_t n)
     if (UCO__UNLIKELY(r < 0))
         return r;
     if (UCO__UNLIKELY(n == 0))
-        return uco__poll_now(fd, 0) < 0 ? -EBADF : 0;
+        return read_nothing(fd);
     r = uco__fd_recv_now(task->future.loop, fd, buf, n);
     return transfer(task, fd, false, &(struct iovec){.iov_base = buf, .iov_len = n}, 1, r);
 }
@@ -204,6 +234,17 @@ uco_write(int fd, const void *buf, size_t n)
     return transfer(task, fd, true, &vector, 1, r);
 }
 
+/* Whether there is nothing to read into: a socket would wait all the same, or drop a datagram. */
+static bool
+is_empty(const struct iovec *vectors, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (vectors == NULL || vectors[i].iov_len > 0)
+            return false;
+    }
+    return count >= 0 && count <= IOV_MAX;
+}
+
 ssize_t
 uco_readv(int fd, const struct iovec *vectors, int count)
 {
@@ -212,6 +253,8 @@ uco_readv(int fd, const struct iovec *vectors, int count)
 
     if (r < 0)
         return r;
+    if (UCO__UNLIKELY(is_empty(vectors, count)))
+        return read_nothing(fd);
     return transfer(task, fd, false, vectors, count, uco__readv_now(fd, vectors, count));
 }
 

@@ -20,6 +20,14 @@ uco__fd_begin(struct uco__task **task)
  * always ready (a regular file). A 0 may be spurious: try again. */
 int uco__fd_wait(struct uco__task *task, int fd, short events, double timeout);
 
+/* The same between the tries of one call; `delay` is the call's own, zero before the first. An error
+ * that is nobody's to read (in a socket's error queue) makes an fd ready for ever: then it is tried
+ * from time to time. */
+int uco__fd_wait_again(struct uco__task *task, int fd, short events, double *delay);
+
+/* For what cannot be waited for: sleeps, twice as long each time. 0, -ECANCELED. */
+int uco__fd_pause(double *delay);
+
 /* One try to read that does not wait, as uco__read_now(): -EAGAIN also without asking the kernel,
  * when it is known that nothing is there. */
 static inline ssize_t

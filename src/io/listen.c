@@ -28,8 +28,10 @@ listener_know(int fd, bool tcp)
 {
     struct uco_loop *loop = uco_get_running_loop();
 
-    if (loop != NULL)
-        uco__poller_know(&loop->poller, fd, tcp);
+    if (loop == NULL)
+        return;
+    uco__poller_know(&loop->poller, fd, tcp);
+    uco__poller_note_listener(&loop->poller, fd);
 }
 
 static int
@@ -44,9 +46,9 @@ listen_on(const struct sockaddr *addr, socklen_t len, int backlog)
         return fd;
     /* Of no consequence when these fail: they make it more, not less. */
     if (addr->sa_family != AF_UNIX)
-        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+        (void) UCO__RESULT(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes));
     if (addr->sa_family == AF_INET6)
-        (void) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
+        (void) UCO__RESULT(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no));
     r = (int) UCO__SYSTEM(bind, bind(fd, addr, len));
     if (r == 0)
         r = (int) UCO__SYSTEM(listen, listen(fd, backlog > 0 ? backlog : SOMAXCONN));
@@ -94,7 +96,7 @@ unix_is_stale(const struct sockaddr_un *addr, socklen_t len)
     struct stat status;
     int fd, r;
 
-    if (addr->sun_path[0] == '\0' || lstat(addr->sun_path, &status) < 0 ||
+    if (addr->sun_path[0] == '\0' || UCO__RESULT(lstat(addr->sun_path, &status)) < 0 ||
         !S_ISSOCK(status.st_mode))
         return false;
     /* A datagram socket is refused by a stream listener (EPROTOTYPE), and by nobody at all in
@@ -117,7 +119,7 @@ listen_unix(const char *path, int backlog)
     if (r < 0)
         return r;
     r = listen_on((const struct sockaddr *) &addr, len, backlog);
-    if (r == -EADDRINUSE && unix_is_stale(&addr, len) && unlink(path) == 0)
+    if (r == -EADDRINUSE && unix_is_stale(&addr, len) && UCO__RESULT(unlink(path)) == 0)
         r = listen_on((const struct sockaddr *) &addr, len, backlog);
     return r;
 }

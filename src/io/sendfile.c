@@ -156,7 +156,7 @@ copy_with(const struct sending *sending, char *buf, size_t size)
     if (r > 0 && sending->offset != NULL)
         *sending->offset += r;
     else if (r > 0)
-        (void) lseek(sending->in, sending->position + r, SEEK_SET);
+        (void) UCO__RESULT(lseek(sending->in, sending->position + r, SEEK_SET));
     return r;
 }
 
@@ -207,7 +207,8 @@ try_to_send(struct sending *sending)
     return r == -EINVAL || r == -ENOSYS ? -EOPNOTSUPP : r;
 }
 
-/* 0, or an error; -EOPNOTSUPP: out is neither a socket nor a pipe. */
+/* 0, or an error; -EOPNOTSUPP: out is neither a socket nor a pipe, or a socket that may be shared,
+ * as it is one of the standard streams. */
 static int
 sending_begin(struct sending *sending)
 {
@@ -219,7 +220,9 @@ sending_begin(struct sending *sending)
         r = position_find(sending);
     if (r < 0 || S_ISFIFO(sending->status.st_mode))
         return r;
-    return S_ISSOCK(sending->status.st_mode) ? uco__set_nonblocking(sending->out) : -EOPNOTSUPP;
+    if (!S_ISSOCK(sending->status.st_mode) || sending->out <= STDERR_FILENO)
+        return -EOPNOTSUPP;
+    return uco__set_nonblocking(sending->out);
 }
 
 ssize_t

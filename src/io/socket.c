@@ -4,7 +4,7 @@
  * Sockets: send, receive, accept, connect.
  *
  * 1. The last two make their socket non-blocking: unlike the others, they cannot be asked not to
- *    wait.
+ *    wait. But what stands where the standard streams do may be shared: accept polls it.
  * 2. A connection is there only when SO_ERROR says so.
  */
 
@@ -15,24 +15,32 @@
 
 #include <poll.h>
 #include <uco/io.h>
-
-/* A Unix socket whose listener's queue is full cannot be waited for: try again after so many
- * seconds, twice as many each time. */
-#define UNIX_RETRY_MIN 0.001
-#define UNIX_RETRY_MAX 0.050
+#include <unistd.h>
 
 /* --- send and receive --- */
 
 /* Between two tries, of which the first gave r: 0, or what the call returns. */
 static int
-try_again(struct uco__task *task, int fd, short events, int flags, ssize_t r)
+try_again(struct uco__task *task, int fd, short events, int flags, ssize_t r, double *delay)
 {
     if (r == -EINTR)
         return 0;
     /* Who asks for pending errors gets those that are there. */
     if ((flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) != 0)
         return (int) r;
-    return uco__fd_wait(task, fd, events, UCO_FOREVER);
+    return uco__fd_wait_again(task, fd, events, delay);
+}
+
+/* The same for sending. A socket that has room is no news: it is another's queue that is full. */
+static int
+try_again_to(struct uco__task *task, int fd, const struct sockaddr *addr, socklen_t len, int flags,
+             ssize_t r, double *delay)
+{
+    flags &= MSG_DONTWAIT;
+    if (r == -EAGAIN && flags == 0 && addr != NULL && len >= sizeof addr->sa_family &&
+        addr->sa_family == AF_UNIX && uco__poll_now(fd, POLLOUT) == POLLOUT)
+        return uco__fd_pause(delay);
+    return try_again(task, fd, POLLOUT, flags, r, delay);
 }
 
 static ssize_t
@@ -51,12 +59,14 @@ recv_now(struct uco_loop *loop, int fd, void *buf, size_t n, int flags)
 static ssize_t
 recv_some(struct uco__task *task, int fd, void *buf, size_t n, int flags)
 {
+    double delay = 0;
+
     for (;;) {
         ssize_t r = recv_now(task->future.loop, fd, buf, n, flags);
 
         if (r != -EAGAIN && r != -EINTR)
             return r;
-        r = try_again(task, fd, POLLIN, flags, r);
+        r = try_again(task, fd, POLLIN, flags, r, &delay);
         if (UCO__UNLIKELY(r < 0))
             return r;
     }
@@ -113,6 +123,7 @@ ssize_t
 uco_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
     struct uco__task *task;
+    double delay = 0;
     ssize_t r;
 
     if (addr == NULL)
@@ -123,7 +134,7 @@ uco_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, sock
                         recvfrom(fd, buf, n, (flags & ~MSG_WAITALL) | MSG_DONTWAIT, addr, len));
         if (r != -EAGAIN && r != -EINTR)
             return r;
-        r = try_again(task, fd, POLLIN, flags, r);
+        r = try_again(task, fd, POLLIN, flags, r, &delay);
     }
     return r;
 }
@@ -131,6 +142,7 @@ uco_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, sock
 ssize_t
 uco_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
+    double delay = 0;
     struct uco__task *task;
     ssize_t r = uco__fd_begin(&task);
 
@@ -138,7 +150,7 @@ uco_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *
         r = UCO__SYSTEM(write, sendto(fd, buf, n, flags | MSG_DONTWAIT | MSG_NOSIGNAL, addr, len));
         if (UCO__LIKELY(r != -EAGAIN && r != -EINTR))
             return r;
-        r = try_again(task, fd, POLLOUT, flags & MSG_DONTWAIT, r);
+        r = try_again_to(task, fd, addr, len, flags, r, &delay);
     }
     return r;
 }
@@ -146,6 +158,7 @@ uco_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *
 ssize_t
 uco_recvmsg(int fd, struct msghdr *msg, int flags)
 {
+    double delay = 0;
     struct uco__task *task;
     ssize_t r = uco__fd_begin(&task);
 
@@ -153,7 +166,7 @@ uco_recvmsg(int fd, struct msghdr *msg, int flags)
         r = UCO__SYSTEM(read, recvmsg(fd, msg, (flags & ~MSG_WAITALL) | MSG_DONTWAIT));
         if (r != -EAGAIN && r != -EINTR)
             return r;
-        r = try_again(task, fd, POLLIN, flags, r);
+        r = try_again(task, fd, POLLIN, flags, r, &delay);
     }
     return r;
 }
@@ -161,6 +174,7 @@ uco_recvmsg(int fd, struct msghdr *msg, int flags)
 ssize_t
 uco_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
+    double delay = 0;
     struct uco__task *task;
     ssize_t r = uco__fd_begin(&task);
 
@@ -168,7 +182,7 @@ uco_sendmsg(int fd, const struct msghdr *msg, int flags)
         r = UCO__SYSTEM(write, sendmsg(fd, msg, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
         if (r != -EAGAIN && r != -EINTR)
             return r;
-        r = try_again(task, fd, POLLOUT, flags & MSG_DONTWAIT, r);
+        r = try_again_to(task, fd, msg->msg_name, msg->msg_namelen, flags, r, &delay);
     }
     return r;
 }
@@ -185,20 +199,45 @@ accept_know(struct uco__poller *poller, int listener, int fd)
                      tcp || (!uco__poller_is_known(poller, listener) && uco__is_tcp(fd)));
 }
 
+/* One try, of a socket that may be shared. */
+static int
+accept_polled(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    socklen_t size = sizeof(int);
+    int listens;
+    int r = (int) UCO__RESULT(getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size));
+
+    if (r == 0)
+        r = listens ? uco__poll_now(fd, POLLIN) : -EINVAL;
+    if (r <= 0)
+        return r < 0 ? r : -EAGAIN;
+    return (int) UCO__SYSTEM(accept4, accept4(fd, addr, len, flags));
+}
+
+static int
+accept_now(const struct uco__poller *poller, int fd, struct sockaddr *addr, socklen_t *len,
+           int flags)
+{
+    int r = 0;
+
+    if (UCO__UNLIKELY(!uco__poller_is_listener(poller, fd))) {
+        if (fd <= STDERR_FILENO)
+            return accept_polled(fd, addr, len, flags);
+        r = uco__set_nonblocking(fd);
+    }
+    return r < 0 ? r : (int) UCO__SYSTEM(accept4, accept4(fd, addr, len, flags));
+}
+
 int
 uco_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
     struct uco__task *task;
-    struct uco__poller *poller;
     int r = uco__fd_begin(&task);
 
-    if (r < 0)
-        return r;
-    poller = &task->future.loop->poller;
-    if (!uco__poller_is_known(poller, fd))
-        r = uco__set_nonblocking(fd); /* a known listener is uco_listen()'s, and is so already */
     while (r == 0) {
-        r = (int) UCO__SYSTEM(accept4, accept4(fd, addr, len, flags));
+        struct uco__poller *poller = &task->future.loop->poller;
+
+        r = accept_now(poller, fd, addr, len, flags);
         if (r >= 0) {
             accept_know(poller, fd, r);
             return r;
@@ -236,7 +275,7 @@ connect_finish(struct uco__task *task, int fd)
 int
 uco_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-    double retry = UNIX_RETRY_MIN;
+    double delay = 0;
     struct uco__task *task;
     int r = uco__fd_begin(&task);
 
@@ -253,8 +292,7 @@ uco_connect(int fd, const struct sockaddr *addr, socklen_t len)
             uco__poller_know(&task->future.loop->poller, fd, uco__is_tcp(fd));
         if (r != -EAGAIN || addr->sa_family != AF_UNIX)
             return r;
-        r = uco_sleep(retry);
-        retry = retry * 2 < UNIX_RETRY_MAX ? retry * 2 : UNIX_RETRY_MAX;
+        r = uco__fd_pause(&delay); /* its listener's queue is full, which cannot be waited for */
     }
     return r;
 }

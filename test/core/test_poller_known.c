@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The poller's short cuts for fds that it knows, and the check that finds out when they were wrong. */
+/* The poller's short cuts for fds that it knows, and the check that finds out when they were
+ * wrong. */
 #include "../support/support.h"
 
 #include "base/system.h"
@@ -294,6 +295,33 @@ START_TEST(a_check_tells_who_waits_for_a_closed_number)
 }
 END_TEST
 
+START_TEST(a_check_tells_who_waits_for_a_number_that_is_a_file_now)
+{
+    struct waiter waiter;
+    int ends[2], file, number;
+
+    poller_open();
+    connection_open(ends);
+    number = ends[0];
+    ck_assert_int_eq(waiter_start(&waiter, number, POLLIN), 0);
+    send_byte(ends[1]);
+    look();
+    ck_assert_int_eq(read_and_note(number), 1);
+    ck_assert(uco__poller_is_drained(&poller, number));
+    file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(dup3(file, number, O_CLOEXEC), number); /* closes the connection */
+    ck_assert_int_eq(close(file), 0);
+    ck_assert_int_eq(waiter_start(&waiter, number, POLLIN), 0);
+    uco__poller_check(&poller);
+    waiter_was_told(&waiter, -EPERM);
+    ck_assert(!uco__poller_is_drained(&poller, number));
+    ck_assert(!uco__poller_is_known(&poller, number));
+    ck_assert(!poller.trusting);
+    connection_shut(ends);
+    poller_shut();
+}
+END_TEST
+
 START_TEST(a_wait_is_checked_once_and_only_if_it_is_long)
 {
     struct waiter waiter;
@@ -364,6 +392,7 @@ main(void)
     tcase_add_test(cases, who_waits_for_a_number_that_is_another_file_now_is_told);
     tcase_add_test(cases, a_check_finds_a_number_that_was_closed_raw_and_reused);
     tcase_add_test(cases, a_check_tells_who_waits_for_a_closed_number);
+    tcase_add_test(cases, a_check_tells_who_waits_for_a_number_that_is_a_file_now);
     tcase_add_test(cases, a_wait_is_checked_once_and_only_if_it_is_long);
     tcase_add_test(cases, a_watcher_on_a_known_fd_works_and_goes);
     return suite_end(suite);

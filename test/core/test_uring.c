@@ -352,6 +352,53 @@ START_TEST(a_wait_that_is_given_up_holds_no_file)
 }
 END_TEST
 
+START_TEST(a_wait_after_one_that_was_given_up_at_once_is_told)
+{
+    struct waiter waiter;
+    int ends[2];
+
+    if (uring_lacks())
+        return;
+    poller_open();
+    socket_open(ends);
+    uco__poller_know(&poller, ends[0], false);
+    waiter_begin(&waiter, ends[0], POLLIN);
+    uco__poller_unwait(&poller, &waiter.wait); /* before the ring was told of it */
+    waiter_begin(&waiter, ends[0], POLLIN);
+    look();
+    put(ends[1]);
+    look();
+    waiter_was_told(&waiter, 0);
+    ends_close(ends);
+    poller_shut();
+}
+END_TEST
+
+START_TEST(a_wait_for_nothing_but_the_end_is_told_on_a_known_fd_too)
+{
+    struct waiter waiter;
+    int ends[2];
+
+    if (uring_lacks())
+        return;
+    poller_open();
+    socket_open(ends);
+    uco__poller_know(&poller, ends[0], false);
+    waiter_begin(&waiter, ends[0], POLLIN);
+    look();
+    uco__poller_unwait(&poller, &waiter.wait);
+    look();
+    waiter_begin(&waiter, ends[0], 0);
+    look();
+    ck_assert_int_eq(waiter.notified, 0);
+    shut(ends[1]);
+    look();
+    waiter_was_told(&waiter, 0);
+    forget(ends[0]);
+    poller_shut();
+}
+END_TEST
+
 START_TEST(a_dup_that_stays_alive_tells_nobody_anything)
 {
     struct waiter waiter;
@@ -1009,6 +1056,8 @@ add_poller_cases(Suite *suite)
     tcase_add_test(tcase, an_event_of_the_fd_that_had_the_number_before_is_nothing);
     tcase_add_test(tcase, a_number_that_was_closed_behind_our_back_can_be_waited_for_again);
     tcase_add_test(tcase, a_wait_that_is_given_up_holds_no_file);
+    tcase_add_test(tcase, a_wait_after_one_that_was_given_up_at_once_is_told);
+    tcase_add_test(tcase, a_wait_for_nothing_but_the_end_is_told_on_a_known_fd_too);
     tcase_add_test(tcase, a_dup_that_stays_alive_tells_nobody_anything);
     tcase_add_test(tcase, ten_thousand_are_forgotten_between_two_looks);
     tcase_add_test(tcase, ten_thousand_waits_are_given_up);

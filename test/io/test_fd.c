@@ -211,6 +211,50 @@ START_TEST(a_blocking_pipe_stays_blocking)
 }
 END_TEST
 
+/* Both ends of a pseudo-terminal, which block. */
+static void
+terminal_pair(int ends[2])
+{
+    ends[0] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(ends[0], 0);
+    ck_assert_int_eq(grantpt(ends[0]), 0);
+    ck_assert_int_eq(unlockpt(ends[0]), 0);
+    ends[1] = open(ptsname(ends[0]), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(ends[1], 0);
+}
+
+/* arg: no open file of its own can be had. */
+static intptr_t
+fills_a_terminal(void *arg)
+{
+    static char text[65536];
+    int ends[2], flags;
+    uco_task *writer;
+
+    terminal_pair(ends);
+    flags = fcntl(ends[1], F_GETFL);
+    if (arg != NULL)
+        uco_test_fail("open", 1, true, EMFILE);
+    writer = parked(writes_for_ever, &ends[1]);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_gt(uco_read(ends[0], text, sizeof text), 0);
+        ck_assert_int_eq(uco_test_settle(), 0);
+        ck_assert(!uco_done(writer));
+    }
+    uco_test_fail_off();
+    ck_assert_int_eq(fcntl(ends[1], F_GETFL), flags);
+    ck_assert_int_eq(uco_cancel(writer), 0);
+    ck_assert_int_eq(uco_join(writer), -ECANCELED);
+    pair_close(ends);
+    return 0;
+}
+
+START_TEST(a_terminal_that_nobody_reads_does_not_block_the_loop)
+{
+    ck_assert_int_eq(run_virtual(fills_a_terminal, _i != 0 ? &(bool){true} : NULL), 0);
+}
+END_TEST
+
 static intptr_t
 reads_in_pieces(void *arg)
 {
@@ -936,6 +980,7 @@ add_reading(Suite *suite)
     tcase_add_loop_test(tc, a_megabyte_passes_whole, 0, 2);
     tcase_add_loop_test(tc, a_write_that_does_not_fit_writes_what_does, 0, 2);
     tcase_add_test(tc, a_blocking_pipe_stays_blocking);
+    tcase_add_loop_test(tc, a_terminal_that_nobody_reads_does_not_block_the_loop, 0, 2);
     tcase_add_test(tc, read_exactly_collects_pieces_and_tells_of_an_early_end);
     tcase_add_loop_test(tc, a_cancelled_write_tells_how_much_was_written, 0, 2);
     tcase_add_loop_test(tc, writing_to_nobody_is_epipe_and_no_signal, 0, 2);

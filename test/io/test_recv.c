@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static void
@@ -222,6 +223,106 @@ answer_a_datagram(void *arg)
     return uco_sendto(*(int *) arg, text, (size_t) r, 0, (struct sockaddr *) &from, size);
 }
 
+struct sending {
+    int fd;
+    bool by_message;
+    struct sockaddr_un to;
+    socklen_t size;
+};
+
+static intptr_t
+send_a_byte(void *arg)
+{
+    struct sending *sending = arg;
+    struct iovec vector = {.iov_base = (char[1]){'x'}, .iov_len = 1};
+    struct msghdr message = {.msg_name = &sending->to,
+                             .msg_namelen = sending->size,
+                             .msg_iov = &vector,
+                             .msg_iovlen = 1};
+
+    return sending->by_message ? uco_sendmsg(sending->fd, &message, 0)
+                               : uco_sendto(sending->fd, "x", 1, 0,
+                                            (struct sockaddr *) &sending->to, sending->size);
+}
+
+static intptr_t
+sends_to_a_full_queue(void *arg)
+{
+    struct sending sending = {.by_message = arg != NULL, .to.sun_family = AF_UNIX};
+    int receiver = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    uco_loop_stats before, after;
+    uco_task *task;
+    char byte;
+
+    ck_assert_int_ge(receiver, 0);
+    sending.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(sending.fd, 0);
+    sending.size = sizeof(sa_family_t);
+    ck_assert_int_eq(bind(receiver, (struct sockaddr *) &sending.to, sending.size), 0);
+    sending.size = sizeof sending.to;
+    ck_assert_int_eq(getsockname(receiver, (struct sockaddr *) &sending.to, &sending.size), 0);
+    while (sendto(sending.fd, "x", 1, MSG_DONTWAIT, (struct sockaddr *) &sending.to,
+                  sending.size) == 1)
+        continue;
+    task = uco_create_task(send_a_byte, &sending);
+    ck_assert_int_eq(uco_stats(uco_get_running_loop(), &before), 0);
+    ck_assert_int_eq(uco_sleep(0.25), 0);
+    ck_assert_int_eq(uco_stats(uco_get_running_loop(), &after), 0);
+    ck_assert_uint_lt(after.polls - before.polls, 100);
+    ck_assert(!uco_done(task));
+    ck_assert_int_eq(uco_recv(receiver, &byte, 1, 0), 1);
+    ck_assert_int_eq(uco_join(task), 1);
+    task = uco_create_task(send_a_byte, &sending);
+    ck_assert_int_eq(uco_sleep(0), 0);
+    ck_assert_int_eq(uco_cancel(task), 0);
+    ck_assert_int_eq(uco_join(task), -ECANCELED);
+    pair_close((int[]){receiver, sending.fd});
+    return 0;
+}
+
+/* The sender's own socket has room, so waiting for that would be no waiting. */
+START_TEST(a_receiver_with_a_full_queue_is_waited_for_without_spinning)
+{
+    storm_stop();
+    ck_assert_int_eq(run_real(sends_to_a_full_queue, _i != 0 ? &(bool){true} : NULL), 0);
+}
+END_TEST
+
+static intptr_t
+waits_beside_an_error(void *arg)
+{
+    struct receiver receiver = {.size = 8};
+    uco_loop_stats before, after;
+    struct sockaddr_in closed, own;
+    int fd = datagram_socket(&closed), yes = 1;
+    uco_task *task;
+
+    (void) arg;
+    ck_assert_int_eq(uco_close(fd), 0);
+    receiver.fd = datagram_socket(&own);
+    ck_assert_int_eq(setsockopt(receiver.fd, IPPROTO_IP, IP_RECVERR, &yes, sizeof yes), 0);
+    ck_assert_int_eq(uco_sendto(receiver.fd, "x", 1, 0, (struct sockaddr *) &closed, sizeof closed),
+                     1);
+    ck_assert_int_eq(uco_recv(receiver.fd, receiver.text, 8, 0), -ECONNREFUSED);
+    task = uco_create_task(receive, &receiver);
+    ck_assert_int_eq(uco_stats(uco_get_running_loop(), &before), 0);
+    ck_assert_int_eq(uco_sleep(0.25), 0);
+    ck_assert_int_eq(uco_stats(uco_get_running_loop(), &after), 0);
+    ck_assert_uint_lt(after.polls - before.polls, 100);
+    ck_assert(!uco_done(task));
+    ck_assert_int_eq(uco_sendto(receiver.fd, "x", 1, 0, (struct sockaddr *) &own, sizeof own), 1);
+    ck_assert_int_eq(uco_join(task), 1);
+    return uco_close(receiver.fd);
+}
+
+/* It makes the socket ready until it is read from the error queue. */
+START_TEST(an_error_that_nobody_reads_does_not_make_a_receiver_spin)
+{
+    storm_stop();
+    ck_assert_int_eq(run_real(waits_beside_an_error, NULL), 0);
+}
+END_TEST
+
 static intptr_t
 talks_by_datagrams(void *arg)
 {
@@ -346,6 +447,34 @@ START_TEST(several_buffers_are_read_and_written_at_once)
 {
     ck_assert_int_eq(run_virtual(vectors_work, NULL), 0);
     ck_assert_int_eq(run_virtual(vectors_work, &(bool){true}), 0);
+}
+END_TEST
+
+static intptr_t
+reads_into_nothing(void *arg)
+{
+    static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+    struct iovec nothing[2] = {{NULL, 0}, {NULL, 0}};
+    char text[8];
+    int ends[2];
+
+    (void) arg;
+    for (size_t i = 0; i < COUNT(types); i++) {
+        pair_open(types[i], ends);
+        ck_assert_int_eq(uco_readv(ends[0], NULL, 0), 0);
+        ck_assert_int_eq(uco_readv(ends[0], nothing, 2), 0);
+        ck_assert_int_eq(uco_send(ends[1], "kept", 4, 0), 4);
+        ck_assert_int_eq(uco_readv(ends[0], nothing, 2), 0);
+        ck_assert_int_eq(uco_read(ends[0], text, sizeof text), 4);
+        pair_close(ends);
+    }
+    ck_assert_int_eq(uco_readv(ends[0], NULL, 0), -EBADF);
+    return 0;
+}
+
+START_TEST(reading_into_no_buffers_neither_waits_nor_takes)
+{
+    ck_assert_int_eq(run_virtual(reads_into_nothing, NULL), 0);
 }
 END_TEST
 
@@ -491,6 +620,38 @@ read_a_reused_number(void *arg)
     return 0;
 }
 
+static intptr_t
+read_a_file_of_a_reused_number(void *arg)
+{
+    int ends[2], number, file;
+    char text[8];
+
+    (void) arg;
+    connection_open(ends);
+    number = ends[0];
+    for (int i = 0; i < 2; i++) {
+        struct receiver receiver = {.fd = number, .size = 8};
+        uco_task *task = uco_create_task(receive, &receiver);
+
+        ck_assert_int_eq(uco_test_settle(), 0);
+        ck_assert_int_eq(uco_send(ends[1], "x", 1, 0), 1);
+        ck_assert_int_eq(uco_join(task), 1);
+    }
+    file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(dup3(file, number, O_CLOEXEC), number); /* closes the connection */
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(uco_read(number, text, sizeof text), 8);
+    pair_close((int[]){number, ends[1]});
+    return close(file);
+}
+
+START_TEST(a_connection_closed_raw_does_not_hang_the_file_that_gets_its_number)
+{
+    ck_assert_int_eq(run_virtual(read_a_file_of_a_reused_number, NULL), 0);
+    ck_assert_int_eq(run_real(read_a_file_of_a_reused_number, NULL), 0);
+}
+END_TEST
+
 START_TEST(a_connection_closed_raw_does_not_hang_its_numbers_next_user)
 {
     ck_assert_int_eq(run_virtual(read_a_reused_number, NULL), 0);
@@ -509,10 +670,13 @@ main(void)
     tcase_add_test(cases, flags_of_recv_are_heeded);
     tcase_add_test(cases, a_sender_waits_for_room_and_learns_of_a_reset);
     tcase_add_test(cases, datagrams_come_one_by_one_with_their_sender);
+    tcase_add_test(cases, an_error_that_nobody_reads_does_not_make_a_receiver_spin);
+    tcase_add_loop_test(cases, a_receiver_with_a_full_queue_is_waited_for_without_spinning, 0, 2);
     tcase_add_test(cases, messages_keep_their_borders_and_flags);
 
     cases = case_new(suite, "several buffers");
     tcase_add_test(cases, several_buffers_are_read_and_written_at_once);
+    tcase_add_test(cases, reading_into_no_buffers_neither_waits_nor_takes);
     tcase_add_test(cases, a_regular_file_takes_several_buffers_too);
 
     cases = case_new(suite, "faults");
@@ -520,5 +684,6 @@ main(void)
     tcase_add_test(cases, outside_a_coroutine_nothing_is_sent_or_received);
     tcase_add_test(cases, a_failed_call_loses_nothing);
     tcase_add_test(cases, a_connection_closed_raw_does_not_hang_its_numbers_next_user);
+    tcase_add_test(cases, a_connection_closed_raw_does_not_hang_the_file_that_gets_its_number);
     return suite_end(suite);
 }

@@ -231,6 +231,37 @@ START_TEST(what_the_kernel_does_not_send_is_copied)
 }
 END_TEST
 
+/* As inetd hands a connection over. */
+static intptr_t
+sends_to_standard_output(void *arg)
+{
+    int in = *(int *) arg, saved = dup(STDOUT_FILENO), ends[2], flags;
+    off_t offset = 0;
+    ssize_t r;
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    ck_assert_int_eq(dup2(ends[0], STDOUT_FILENO), STDOUT_FILENO);
+    r = uco_sendfile(STDOUT_FILENO, in, &offset, 100);
+    flags = fcntl(STDOUT_FILENO, F_GETFL);
+    ck_assert_int_eq(dup2(saved, STDOUT_FILENO), STDOUT_FILENO);
+    ck_assert_int_eq(close(saved), 0);
+    ck_assert_int_eq(r, 100);
+    ck_assert_int_eq(flags & O_NONBLOCK, 0);
+    ck_assert_int_eq(uco_read_exactly(ends[1], got, 100), 100);
+    ck_assert_int_eq(memcmp(got, data, 100), 0);
+    ck_assert_int_eq(uco_close(ends[0]), 0);
+    return uco_close(ends[1]);
+}
+
+START_TEST(a_socket_among_the_standard_streams_stays_blocking)
+{
+    int in = file_new();
+
+    ck_assert_int_eq(run_virtual(sends_to_standard_output, &in), 0);
+    file_done(in);
+}
+END_TEST
+
 static intptr_t
 sends_until_it_is_full(void *arg)
 {
@@ -414,6 +445,7 @@ main(void)
     tcase_add_test(tc, a_file_is_sent_to_a_socket_and_to_a_pipe);
     tcase_add_test(tc, the_disk_is_read_by_the_pool);
     tcase_add_test(tc, what_the_kernel_does_not_send_is_copied);
+    tcase_add_test(tc, a_socket_among_the_standard_streams_stays_blocking);
     tcase_add_test(tc, who_waits_for_room_can_be_cancelled_closed_and_left);
     tcase_add_test(tc, sigpipe_is_not_raised);
     tcase_add_test(tc, nothing_is_sent_to_who_has_got_the_number_meanwhile);

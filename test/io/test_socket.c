@@ -383,6 +383,64 @@ START_TEST(accept_tells_who_came_and_heeds_its_flags)
 }
 END_TEST
 
+/* A blocking listener on the number of a connection that close(2) ended. */
+static intptr_t
+accepts_on_a_reused_number(void *arg)
+{
+    int listening = listener(), connected = tcp_socket(), number = connected;
+    struct address to = address_of(listening);
+
+    (void) arg;
+    ck_assert_int_eq(uco_connect(connected, as_sockaddr(&to), to.size), 0);
+    ck_assert_int_eq(close(connected), 0);
+    connected = tcp_socket();
+    ck_assert_int_eq(connected, number);
+    ck_assert_int_eq(listen(connected, 1), 0);
+    ck_assert_int_eq(uco_with_timeout(1.0, accepts, &connected), -ETIMEDOUT);
+    ck_assert_int_eq(uco_close(connected), 0);
+    return uco_close(listening);
+}
+
+START_TEST(accepting_on_the_number_of_a_connection_closed_raw_blocks_nobody)
+{
+    ck_assert_int_eq(run_virtual(accepts_on_a_reused_number, NULL), 0);
+}
+END_TEST
+
+/* As inetd hands a listener over. */
+static intptr_t
+accepts_on_standard_input(void *arg)
+{
+    struct address to = address_of(STDIN_FILENO);
+    int flags = fcntl(STDIN_FILENO, F_GETFL), client = tcp_socket(), server, zero = STDIN_FILENO;
+    uco_task *waiting = parked(accepts, &zero);
+
+    (void) arg;
+    ck_assert_int_eq(uco_connect(client, as_sockaddr(&to), to.size), 0);
+    server = (int) uco_join(waiting);
+    ck_assert_int_ge(server, 0);
+    ck_assert_int_eq(fcntl(STDIN_FILENO, F_GETFL), flags);
+    ck_assert_int_eq(dup2(client, STDIN_FILENO), STDIN_FILENO);
+    ck_assert_int_eq(accepts(&zero), -EINVAL);
+    ck_assert_int_eq(uco_close(server), 0);
+    ck_assert_int_eq(uco_close(client), 0);
+    server = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(dup2(server, STDIN_FILENO), STDIN_FILENO);
+    ck_assert_int_eq(close(server), 0);
+    return accepts(&zero);
+}
+
+START_TEST(a_listener_among_the_standard_streams_stays_blocking)
+{
+    int fd = tcp_socket();
+
+    ck_assert_int_eq(listen(fd, 1), 0);
+    ck_assert_int_eq(dup2(fd, STDIN_FILENO), STDIN_FILENO);
+    ck_assert_int_eq(close(fd), 0);
+    ck_assert_int_eq(run_virtual(accepts_on_standard_input, NULL), -ENOTSOCK);
+}
+END_TEST
+
 static intptr_t
 waits_to_accept(void *arg)
 {
@@ -800,6 +858,8 @@ add_connections(Suite *suite)
     tcase_add_test(tc, accept_tells_who_came_and_heeds_its_flags);
     tcase_add_test(tc, accept_can_be_cancelled_timed_out_and_closed_under);
     tcase_add_test(tc, accept_passes_on_the_systems_errors);
+    tcase_add_test(tc, accepting_on_the_number_of_a_connection_closed_raw_blocks_nobody);
+    tcase_add_test(tc, a_listener_among_the_standard_streams_stays_blocking);
     tcase_add_loop_test(tc, a_fault_of_accept_loses_no_connection, 0, 6);
     tcase_add_test(tc, a_refused_connection_is_told);
     tcase_add_test(tc, a_connection_in_progress_can_be_cancelled_timed_out_and_closed);
