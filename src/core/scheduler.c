@@ -22,8 +22,8 @@
 
 /* Of a parked fiber's stack: the frames of a call of io/'s and of who called it, and below them the
  * place of the next call. */
-#define PREFETCH_BYTES 768u
-#define PREFETCH_BELOW 256u
+#define PREFETCH_BYTES 512u
+#define PREFETCH_BELOW 128u
 
 void
 uco__scheduler_init(struct uco__scheduler *scheduler, uint64_t seed)
