@@ -61,8 +61,7 @@ typedef struct uco_loop_options {
  * Returns: fn's result
  *          -EBUSY     inside a running loop
  *          -EINVAL    fn is NULL
- *          -ENOMEM    no memory for the loop
- *          -EMFILE, -ENFILE  no file descriptor for the loop
+ *          -ENOMEM, -EMFILE, -ENFILE   no memory or no file descriptor for the loop
  */
 UCO_API intptr_t uco_run(uco_fn *fn, void *arg);
 
@@ -73,7 +72,7 @@ UCO_API intptr_t uco_run(uco_fn *fn, void *arg);
  *
  * Context:  As uco_run().
  * Returns:  As uco_run(); also -EINVAL for options out of range (NaN, a negative spin, an unknown
- *           clock or backend), -ENOSYS for a backend that is not there.
+ *           clock or backend), -ENOSYS or -EPERM for a backend that cannot be had.
  */
 UCO_API intptr_t uco_run_with(const uco_loop_options *options, uco_fn *fn, void *arg);
 
@@ -84,8 +83,7 @@ UCO_API intptr_t uco_run_with(const uco_loop_options *options, uco_fn *fn, void 
  *
  * Context:   Any thread.
  * Ownership: One reference: uco_loop_close(), then uco_loop_unref().
- * Returns:   The loop, or NULL with errno ENOMEM, EMFILE, ENFILE, EINVAL or ENOSYS (as
- *            uco_run_with()).
+ * Returns:   The loop, or NULL with errno as uco_run_with()'s errors.
  */
 UCO_API uco_loop *uco_loop_new(const uco_loop_options *options);
 
