@@ -59,11 +59,26 @@ typedef struct uco_tls_options {
  * Returns:   The context, or NULL with errno
  *            EINVAL        options is NULL or contradicts itself; an unknown cipher; a bad alpn
  *            ENOENT, EACCES ...  a file cannot be read
- *            EBADMSG       a file has no certificate or key, or one that cannot be used
+ *            EBADMSG       a file or directory has no certificate or key, or one that cannot be
+ *                          used: an encrypted key, a CA without hash names in ca_path
  *            EKEYREJECTED  the key is not the certificate's
  *            ECANCELED, EPERM, ENOMEM, ENOSYS
+ *            uco_tls_error() tells it in words.
  */
 UCO_API uco_tls_context *uco_tls_context_new(const uco_tls_options *options);
+
+/**
+ * uco_tls_error() - Why the calling thread's last context could not be made, in words:
+ * "key.pem: No such file or directory".
+ *
+ * Contexts are made by uco_tls_context_new(), by uco_server_start_with() for its `tls`, and by
+ * uco_stream_start_tls() when it is given none; for the last uco_stream_tls_error() tells it too.
+ *
+ * Context:   Any thread. To be asked before the caller suspends again.
+ * Ownership: Borrowed until the thread makes another.
+ * Returns:   Never NULL; "" when it could be made.
+ */
+UCO_API const char *uco_tls_error(void);
 
 /**
  * uco_tls_context_ref() - Take another reference.
@@ -84,8 +99,9 @@ UCO_API void uco_tls_context_free(uco_tls_context *context);
  * uco_stream_start_tls() - Protect a stream from here on: the handshake, of either side.
  *
  * Also in the middle of a stream (STARTTLS), at a moment when the other side is silent. A scope
- * gives the timeout. Once the handshake has begun, any failure leaves the stream good for closing
- * only.
+ * gives the timeout. After a failure the stream is good for closing only, unless it already had
+ * TLS. The other side may refuse this one's certificate when the call is over: then the next read
+ * tells.
  *
  * Later, a read gives 0 only where the other side said that this is the end (close_notify); a
  * connection that just ends gives -ECONNRESET. uco_stream_shutdown() and uco_stream_close() say so
@@ -102,7 +118,8 @@ UCO_API void uco_tls_context_free(uco_tls_context *context);
  *            -ECONNRESET    the connection ended meanwhile
  *            -EALREADY      the stream has TLS
  *            -EINVAL        stream or options is NULL, or uco_tls_context_new()'s; a client without
- *                           host; a server that is given a client's context
+ *                           host, or with one that begins with a dot; a server that is given a
+ *                           client's context
  *            -EBUSY         another task reads or writes
  *            -ECANCELED     an enclosing scope was cancelled
  *            -EBADF, -EPERM, -ENOMEM, -ENOSYS, uco_tls_context_new()'s and the socket's errors
@@ -155,7 +172,7 @@ UCO_API const char *uco_stream_tls_error(const uco_stream *s);
 
 /**
  * uco_stream_tls_peer_name() - Whose certificate the other side has shown: its subject's common
- * name, or else the first name that it is for.
+ * name, or else the first name that it is for. With `insecure` that is only what it says of itself.
  *
  * @buf, @n: Where it goes, a zero byte after it; bytes.
  *

@@ -405,14 +405,18 @@ loop_settle(struct uco_loop *loop)
 {
     /* Looked at before the inbox: a job that ends posts first and is no longer counted then. */
     bool can_jump = loop_can_jump(loop);
-    uint64_t next;
+    uint64_t handled, next;
 
     if (loop->options.clock == UCO_CLOCK_REAL && uco__list_empty(&loop->settlers))
         return false;
     if (loop->poller.trusting && loop->options.clock != UCO_CLOCK_REAL)
         uco__poller_check(&loop->poller); /* virtual time stands still until then */
-    if (!loop_poll(loop, 0))
-        loop_poll(loop, 0); /* a failure that passes is no quiet */
+    /* What an event makes uco itself do, as sending on, can be the cause of another. */
+    do {
+        handled = loop->poller.handled;
+        if (!loop_poll(loop, 0))
+            loop_poll(loop, 0); /* a failure that passes is no quiet */
+    } while (loop->poller.handled != handled && !loop_has_ready(loop));
     if (loop_has_ready(loop))
         return true;
     if (!uco__list_empty(&loop->settlers)) {
@@ -571,30 +575,4 @@ uco_time(void)
     struct uco_loop *loop = uco__loop_current(&error);
 
     return uco__clock_to_seconds(loop != NULL ? uco__loop_now(loop) : uco__clock_real());
-}
-
-void
-uco__loop_add_resource(struct uco_loop *loop, struct uco__resource *resource)
-{
-    uco__list_push_back(&loop->resources, &resource->link);
-    loop->resource_count += resource->kind != NULL;
-}
-
-void
-uco__loop_remove_resource(struct uco_loop *loop, struct uco__resource *resource)
-{
-    uco__list_remove(&resource->link);
-    loop->resource_count -= resource->kind != NULL;
-}
-
-int
-uco__loop_watch(struct uco_loop *loop, struct uco__fd_watcher *watcher)
-{
-    return uco__poller_watch(&loop->poller, watcher);
-}
-
-void
-uco__loop_unwatch(struct uco_loop *loop, struct uco__fd_watcher *watcher)
-{
-    uco__poller_unwatch(&loop->poller, watcher);
 }

@@ -506,6 +506,7 @@ uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short
         return;
     }
     poller->stray = 0;
+    poller->handled++;
     if ((events & ~POLLOUT) != 0)
         entry->drained = false;
     if ((events & ENDED_EVENTS) != 0)

@@ -92,6 +92,7 @@ struct uco__poller {
     size_t waiting;  /* fd waits in place */
     size_t watching;
     unsigned stray;    /* events in a row that belong to no registration of ours */
+    uint64_t handled;  /* events so far that were of a registration */
     bool trusting;     /* there are waits that are not checked yet */
     uint64_t check_at; /* when to check some next; real clock */
 };

@@ -413,6 +413,8 @@ server_set_tls(struct uco_server *server, const uco_tls_options *options)
 
     if (options == NULL)
         return 0;
+    if (options->context != NULL && !uco__tls_context_serves(options->context))
+        return uco__misuse(-EINVAL, "uco_server_start: the TLS context is a client's");
     own = *options;
     own.server = true;
     server->tls = options->context != NULL ? uco_tls_context_ref(options->context)
@@ -531,7 +533,6 @@ uco_server_close(uco_server *server, double grace)
     task = uco__task_current(&error);
     if (task == NULL)
         return uco__misuse(error, "uco_server_close: not in a coroutine");
-    uco__task_checkpoint_completing(task);
     if (server->loop != task->future.loop)
         return uco__misuse(-EPERM, "uco_server_close: another loop's server");
     if (isnan(grace))
@@ -544,6 +545,7 @@ uco_server_close(uco_server *server, double grace)
     server->closing = true;
     server->grace = grace;
     acceptor_wake(server);
+    uco__task_fiber(task)->ready.successes = 0; /* no turn for others between here and the wait */
     uco_join(&server->task->future);
     server->task = NULL;
     server_free(server);

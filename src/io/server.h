@@ -40,5 +40,7 @@ struct uco_server {
 
 /* A listening fd for these options. Suspends only to look a name up. */
 int uco__server_listen(const uco_server_options *options);
+/* Whether a context is a server's, and not a client's. */
+bool uco__tls_context_serves(const uco_tls_context *context);
 
 #endif

@@ -101,7 +101,11 @@ enter_slowly(struct uco_stream *s, struct uco__task **task, const char *who)
         return uco__misuse(-EINVAL, "%s: the stream is NULL", who);
     if (s->loop != (*task)->future.loop)
         return uco__misuse(-EPERM, "%s: another loop's stream", who);
-    uco__stream_suspend(s); /* the checkpoint lets others run */
+    if (s->closing) { /* it may be gone after the checkpoint, which lets others run */
+        r = uco__task_checkpoint(*task);
+        return r < 0 ? r : -EBADF;
+    }
+    uco__stream_suspend(s);
     r = uco__task_checkpoint(*task);
     uco__stream_resume(s);
     if (r == 0 && s->closing)
@@ -223,12 +227,16 @@ close_flush(struct uco_stream *s, struct uco__task *task)
 {
     int r = s->write_error;
 
-    if (r == 0 && !uco__stream_all_sent(s))
-        r = uco__scope_cancelled(task) ? -ECANCELED : uco__stream_wait_sent(s);
+    if (r == 0 && !uco__stream_all_sent(s)) {
+        if (uco__scope_cancelled(task))
+            return -ECANCELED;
+        uco__stream_flush(s); /* a writer that is gone may have been about to */
+        r = uco__stream_wait_sent(s);
+    }
     if (r < 0 || s->filter == NULL || s->shut_down || s->claimer != NULL)
         return r;
     r = s->filter->operations->shut(s->filter);
-    if (r == 0 && !uco__stream_all_sent(s) && !uco__scope_cancelled(task))
+    if (r == 0 && !uco__stream_all_sent(s) && !uco__scope_cancelled(task) && !s->hurried)
         r = uco__stream_wait_sent(s);
     return r;
 }
@@ -243,6 +251,7 @@ close_await(struct uco_stream *s, struct uco__task *task)
     uco__wait_init(&wait, "another to close the stream", uco__wait_abort_plain);
     s->second = &wait;
     if (uco__task_park(task, &wait) == UCO__INTERRUPTED && !s->closed) {
+        s->hurried = true;
         uco__stream_end_drainers(s, -ECANCELED);
         uco__wait_init(&wait, "another to close the stream", NULL);
         uco__park(&wait);

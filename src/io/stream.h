@@ -75,6 +75,8 @@ struct uco_stream {
     bool reading;             /* a reader is suspended */
     bool at_end;              /* the end was read */
     bool shut_down;           /* for writing */
+    bool told_end;            /* and the other side knows */
+    bool hurried;             /* its owner was cancelled: a close sends no more */
     unsigned users;           /* calls that are suspended and will come back to it */
     struct uco__wait *closer; /* who waits for users to leave */
     struct uco__wait *second; /* its owner, while another closes it */

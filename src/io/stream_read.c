@@ -230,7 +230,7 @@ receive_file(struct uco_stream *s, void *buf, size_t n)
     r = uco_read(s->fd, buf, n);
     s->reading = false;
     uco__stream_resume(s);
-    return r;
+    return s->closing ? -EBADF : r; /* who closes it does not wait for another suspension */
 }
 
 static ssize_t

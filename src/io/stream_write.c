@@ -7,9 +7,11 @@
  *    writes (`writers`) still have, from their callers' memory. While one waits, a new one waits
  *    behind it.
  * 2. While there is either, `writable` waits at the poller, or a writer is about to go on with the
- *    flush: the loop sends, without a task.
+ *    flush: the loop sends, without a task. Who takes away such a writer flushes in its place: the
+ *    fd was not full, and so would not tell of room.
  * 3. Memory is bounded by the high-water mark: a write is queued only if it stays below, or its
- *    rest is at most the low-water mark. Without memory it waits instead.
+ *    rest is at most the low-water mark. Without memory it waits instead. What a filter makes may be
+ *    above by a piece: then the write waits, with nothing left of it.
  * 4. The first error of the fd is final: it ends all that wait, and what was queued is dropped. An
  *    error that comes before anything was taken is the caller's alone if it may pass.
  */
@@ -132,13 +134,20 @@ transmit(struct uco_stream *s, const char *data, size_t n)
     return (ssize_t) taken;
 }
 
+/* More is kept than a write may leave behind: a filter takes whole pieces. */
+static bool
+stream_is_above(const struct uco_stream *s)
+{
+    return s->filter != NULL && s->output.size > s->high;
+}
+
 /* So many bytes of the first writer's are taken. */
 static void
 writer_advance(struct uco__stream_writer *writer, size_t n)
 {
     writer->data += n;
     writer->left -= n;
-    if (writer->left == 0)
+    if (writer->left == 0 && !stream_is_above(writer->stream))
         writer_end(writer, 0);
 }
 
@@ -156,7 +165,7 @@ flush_some(struct uco_stream *s)
         if (writer != NULL && budget == 0)
             return WRITER_GO_ON;
         if (writer != NULL && s->filter != NULL && s->output.size <= s->low) {
-            r = transmit(s, writer->data, writer->left);
+            r = transmit(s, writer->data, writer->left < budget ? writer->left : budget);
             if (r < 0)
                 return (int) r;
             writer_advance(writer, (size_t) r);
@@ -274,8 +283,10 @@ put_at_once(struct uco_stream *s, const char *data, size_t n)
     size_t left;
     int r;
 
+    if (s->filter != NULL && s->output.size > 0 && s->output.size + n > s->high)
+        return 0;
     if (s->filter != NULL)
-        return s->output.size + n <= s->high || s->output.size == 0 ? transmit(s, data, n) : 0;
+        return transmit(s, data, n < FLUSH_MAX ? n : FLUSH_MAX);
     sent = send_at_once(s, data, n);
     if (sent < 0 || (size_t) sent == n)
         return sent;
@@ -287,6 +298,8 @@ put_at_once(struct uco_stream *s, const char *data, size_t n)
         return sent == 0 ? r : stream_fail(s, r);
     if (uco__buffers_append(&s->output, &s->pool->buffers, data + sent, left) < 0)
         return sent; /* it waits in the caller's memory */
+    if (!s->socket && sent > 0)
+        uco__stream_flush(s); /* a part was all that it was given: it may not tell of its room */
     return (ssize_t) n;
 }
 
@@ -318,6 +331,7 @@ writer_go_on(struct uco__stream_writer *writer, struct uco__task *task)
     do {
         if (uco__scope_cancelled(task)) {
             writer_abort(&writer->wait);
+            uco__stream_flush(s); /* nobody else is about to, for those behind it */
             uco__task_deliver(task);
             return false;
         }
@@ -339,13 +353,17 @@ put_waiting(struct uco_stream *s, struct uco__task *task, const char *data, size
     if (r < 0)
         return left == n ? r : stream_fail(s, (int) r);
     writer_init(&writer, s, data, left);
+    /* It may have stopped for others' sake, or with a part of it: the fd would not say that it has
+     * room. */
+    if ((s->filter != NULL || !s->socket) && first_writer(s) == &writer && s->output.size <= s->low)
+        uco__wake(&writer.wait, 0);
     uco__stream_suspend(s);
     while (!writer.done && uco__task_park_here(task, &writer.wait) != UCO__INTERRUPTED) {
         if (!writer.done && !writer_go_on(&writer, task))
             break;
     }
     uco__stream_resume(s);
-    if (!writer.done)
+    if (!writer.done && writer.left > 0)
         return -ECANCELED;
     return writer.result < 0 ? writer.result : (ssize_t) n;
 }
@@ -394,7 +412,7 @@ stream_put(struct uco_stream *s, struct uco__task *task, const char *data, size_
         return put_in_file(s, task, data, n);
     if (UCO__LIKELY(uco__list_empty(&s->writers))) {
         taken = put_at_once(s, data, n);
-        if (UCO__LIKELY(taken < 0 || (size_t) taken == n))
+        if (UCO__LIKELY(taken < 0 || ((size_t) taken == n && !stream_is_above(s))))
             return taken;
     }
     return put_waiting(s, task, data + taken, n - (size_t) taken, n);
@@ -514,14 +532,17 @@ uco_stream_shutdown(uco_stream *s)
         if (r < 0)
             return r;
     } while (!uco__stream_all_sent(s));
-    if (s->shut_down)
-        return 0;
+    if (s->filter != NULL && !s->shut_down)
+        r = s->filter->operations->shut(s->filter);
+    if (r < 0)
+        return r;
     s->shut_down = true;
-    r = s->filter != NULL ? s->filter->operations->shut(s->filter) : 0;
-    if (r == 0)
-        r = uco__stream_wait_sent(s);
-    if (r == 0 && !s->closing)
-        r = (int) UCO__RESULT(shutdown(s->fd, SHUT_WR));
+    r = uco__stream_wait_sent(s);
+    if (r < 0 || s->closing || s->told_end)
+        return r;
+    r = (int) UCO__RESULT(shutdown(s->fd, SHUT_WR));
+    s->told_end = r == 0;
+    s->shut_down = r == 0 || s->filter != NULL; /* a filter cannot take it back */
     return r;
 }
 

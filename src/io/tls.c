@@ -6,8 +6,11 @@
  * 1. OpenSSL reads and writes through a BIO of ours, which never suspends: a read finds nothing and
  *    is tried again later; a write is always taken whole, so no record is ever half sent.
  * 2. OpenSSL's queue of errors is empty before each call and read right after it.
- * 3. The first failure is final, and what every later call returns. Nothing goes out unprotected on
- *    a stream whose handshake has failed: the filter stays.
+ * 3. The first failure is final, and what every later call returns; but where only the wire takes no
+ *    more, what the other side has said can still be read. Nothing goes out unprotected on a stream
+ *    whose handshake has failed: the filter stays.
+ * 4. No handshake follows the first (renegotiation): what was verified stays so, and nobody can ask
+ *    for the work of one again and again.
  */
 
 #include "io/tls.h"
@@ -23,8 +26,12 @@
 #include <string.h>
 
 #define HOST_MAX 255
-/* Plain bytes that may wait for the end of a renegotiation. */
+/* Plain bytes that may wait for the other half of a message. */
 #define HELD_MAX ((size_t) 1024 * 1024)
+/* Bytes that may be queued as answers to a side that asks and does not read. */
+#define ANSWERS_MAX ((size_t) 64 * 1024)
+/* Bytes that are looked at in vain before a close, at most. */
+#define UNREAD_MAX ((size_t) 128 * 1024)
 
 /* --- the wire --- */
 
@@ -50,6 +57,18 @@ wire_read(BIO *bio, char *buf, int n)
     return -1;
 }
 
+/* Every answer is small, but the stream's queue has no limit for what no task writes. */
+static bool
+wire_answers_too_much(struct uco__tls *tls, size_t n)
+{
+    if (!tls->receiving)
+        return false;
+    if (tls->stream->output.size == 0)
+        tls->answered = 0;
+    tls->answered += n;
+    return tls->answered > ANSWERS_MAX;
+}
+
 static int
 wire_write(BIO *bio, const char *buf, int n)
 {
@@ -57,6 +76,11 @@ wire_write(BIO *bio, const char *buf, int n)
     int r;
 
     BIO_clear_retry_flags(bio);
+    if (wire_answers_too_much(tls, (size_t) n)) {
+        tls->wire_error = -EPROTO;
+        tls->wire_words = "the other side asks without reading the answers";
+        return -1;
+    }
     r = uco__stream_transmit_raw(tls->stream, buf, (size_t) n);
     if (r == 0)
         return n;
@@ -107,6 +131,7 @@ tls_begin(struct uco__tls *tls)
 {
     ERR_clear_error();
     tls->wire_error = 0;
+    tls->wire_words = NULL;
 }
 
 /* After a call of OpenSSL's that did not succeed: 0 the end; -EAGAIN; or the error, which is final.
@@ -122,15 +147,23 @@ tls_outcome(struct uco__tls *tls, int r)
     if (kind == SSL_ERROR_WANT_READ)
         return -EAGAIN;
     if (tls->wire_error == 0 && tls->cut) {
-        snprintf(tls->text, sizeof tls->text, "the connection was cut%s",
-                 tls->established ? " before its end was said" : " in the handshake");
         tls->wire_error = -ECONNRESET;
+        tls->wire_words = tls->established ? "the connection was cut before its end was said"
+                                           : "the connection was cut in the handshake";
     }
-    tls->error = uco__tls_error_of(tls, tls->wire_error);
+    tls->error = uco__tls_error_of(tls);
     return tls->error;
 }
 
-/* Writes what has waited for the end of a renegotiation: 0; -EAGAIN; or an error. */
+/* The same after a write. A wire that takes no more has told the stream so; what the other side has
+ * sent before, and that may be the reason, is still to be read. */
+static int
+tls_outcome_of_write(struct uco__tls *tls, int r)
+{
+    return tls->wire_error < 0 ? uco__tls_error_of(tls) : tls_outcome(tls, r);
+}
+
+/* Writes what has waited: 0; -EAGAIN; or an error. */
 static int
 tls_release(struct uco__tls *tls)
 {
@@ -142,15 +175,15 @@ tls_release(struct uco__tls *tls)
     tls_begin(tls);
     r = SSL_write_ex(tls->ssl, tls->held, tls->held_size, &done);
     if (r <= 0)
-        return tls_outcome(tls, r);
+        return tls_outcome_of_write(tls, r);
     uco__free(tls->held);
     tls->held = NULL;
     tls->held_size = 0;
     return 0;
 }
 
-/* The other side has asked for a new handshake (TLS 1.2), and until it is over nothing can be
- * sent: whoever reads carries it on. */
+/* Half a message about the connection (a ticket, in two records) has come, and OpenSSL sends nothing
+ * before the other half: whoever reads carries it on. */
 static ssize_t
 tls_hold(struct uco__tls *tls, const void *buf, size_t n)
 {
@@ -160,7 +193,7 @@ tls_hold(struct uco__tls *tls, const void *buf, size_t n)
         held = uco__reallocate(tls->held, tls->held_size + n);
         tls->error = held == NULL ? -ENOMEM : 0;
     } else {
-        snprintf(tls->text, sizeof tls->text, "the other side does not finish its renegotiation");
+        snprintf(tls->text, sizeof tls->text, "the other side does not finish its message");
         tls->error = -EPROTO;
     }
     if (held == NULL)
@@ -181,8 +214,13 @@ tls_receive(struct uco__stream_filter *filter, void *buf, size_t n)
     if (tls->error < 0)
         return tls->error;
     tls_begin(tls);
+    tls->receiving = true;
     r = SSL_read_ex(tls->ssl, buf, n, &got);
+    tls->receiving = false;
     r = r > 0 ? 0 : tls_outcome(tls, r);
+    /* To OpenSSL an answer that cannot be sent is no error. */
+    if (tls->answered > ANSWERS_MAX && tls->error == 0)
+        r = tls->error = uco__tls_error_of(tls);
     if (tls->held != NULL && tls->error == 0)
         (void) tls_release(tls); /* its failure is final, and the next call's */
     return got > 0 ? (ssize_t) got : r;
@@ -205,7 +243,7 @@ tls_transmit(struct uco__stream_filter *filter, const void *buf, size_t n)
         r = SSL_write_ex(tls->ssl, buf, n, &done);
         if (r > 0)
             return (ssize_t) n;
-        r = tls_outcome(tls, r);
+        r = tls_outcome_of_write(tls, r);
     }
     if (r == -EAGAIN)
         return tls_hold(tls, buf, n);
@@ -221,13 +259,35 @@ tls_shut(struct uco__stream_filter *filter)
     if (tls->error < 0 || !tls->established)
         return 0;
     r = tls_release(tls);
+    if (r == -EAGAIN || (r == 0 && SSL_in_init(tls->ssl))) {
+        snprintf(tls->text, sizeof tls->text, "the other side has not finished its message");
+        return -EPROTO;
+    }
     if (r < 0)
         return r;
     if ((SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) != 0)
         return 0;
     tls_begin(tls);
     r = SSL_shutdown(tls->ssl);
-    return r < 0 ? tls_outcome(tls, r) : 0;
+    return r < 0 ? tls_outcome_of_write(tls, r) : 0;
+}
+
+/* The kernel resets a connection that is closed with bytes unread (the tickets that a server sends
+ * are, by a client that only writes), and drops what it has not sent yet: the last bytes, or the
+ * alert that says why. */
+static void
+tls_take_unread(const struct uco_stream *s)
+{
+    char unread[4096];
+    size_t taken = 0;
+
+    while (s->socket && taken < UNREAD_MAX) {
+        ssize_t r = UCO__RESULT(recv(s->fd, unread, sizeof unread, MSG_DONTWAIT));
+
+        if (r <= 0)
+            return;
+        taken += (size_t) r;
+    }
 }
 
 static void
@@ -238,6 +298,8 @@ tls_free(struct uco__stream_filter *filter)
     /* A session of a connection that just ended is as good as before; OpenSSL would drop it. */
     if (tls->ssl != NULL && tls->error == 0)
         SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    if (tls->ssl != NULL)
+        tls_take_unread(tls->stream);
     SSL_free(tls->ssl);
     uco_tls_context_free(tls->context);
     uco__free(tls->held);
@@ -274,22 +336,36 @@ tls_peer_port(const struct uco_stream *s)
     return ntohs(((struct sockaddr_in *) &address)->sin_port);
 }
 
+/* The host as certificates have it: whether it is an address. */
+static bool
+host_normalise(const char *host, char name[HOST_MAX + 1])
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    size_t length = strcspn(host, "%"); /* "fe80::1%eth0": where to send it is no part of it */
+
+    memcpy(name, host, length);
+    name[length] = '\0';
+    if (inet_pton(AF_INET6, name, address) == 1 || inet_pton(AF_INET, host, address) == 1)
+        return true;
+    length = strlen(host);
+    if (length > 1 && host[length - 1] == '.')
+        length--; /* "example.com." */
+    memcpy(name, host, length);
+    name[length] = '\0';
+    return false;
+}
+
 /* Whom the client wants to talk to: what it verifies, says, and finds its sessions by. */
 static int
 tls_set_host(struct uco__tls *tls, const char *host)
 {
-    unsigned char address[sizeof(struct in6_addr)];
     char name[HOST_MAX + 1];
-    size_t length = strlen(host);
     SSL_SESSION *session;
     int r;
 
-    memcpy(name, host, length + 1);
-    if (inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1) {
+    if (host_normalise(host, name)) {
         r = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls->ssl), name);
     } else {
-        if (length > 1 && name[length - 1] == '.')
-            name[length - 1] = '\0'; /* "example.com.": certificates have it without */
         SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         r = SSL_set1_host(tls->ssl, name) == 1 && SSL_set_tlsext_host_name(tls->ssl, name) == 1;
     }
@@ -297,8 +373,7 @@ tls_set_host(struct uco__tls *tls, const char *host)
         return -ENOMEM;
     snprintf(tls->key, sizeof tls->key, "%s\n%u", name, (unsigned) tls_peer_port(tls->stream));
     session = uco__tls_session_take(tls->context, tls->key);
-    if (session != NULL)
-        SSL_set_session(tls->ssl, session);
+    tls->resuming = session != NULL && SSL_set_session(tls->ssl, session) == 1;
     SSL_SESSION_free(session);
     return 0;
 }
@@ -367,6 +442,9 @@ start_check(const uco_stream *s, const uco_tls_options *options)
         return uco__misuse(-EINVAL, "uco_stream_start_tls: a server with a client's context");
     if (options->host != NULL && (options->host[0] == '\0' || strlen(options->host) > HOST_MAX))
         return uco__misuse(-EINVAL, "uco_stream_start_tls: the host is empty or too long");
+    /* To OpenSSL ".example.com" means every host below it. */
+    if (options->host != NULL && options->host[0] == '.')
+        return uco__misuse(-EINVAL, "uco_stream_start_tls: no host begins with a dot");
     if (!server && !insecure && options->host == NULL)
         return uco__misuse(-EINVAL, "uco_stream_start_tls: a client needs to know the host");
     return 0;
@@ -401,6 +479,9 @@ uco_stream_start_tls(uco_stream *s, const uco_tls_options *options)
             snprintf(tls->text, sizeof tls->text, "%s", uco_strerror(r));
         tls->error = r == -ECANCELED ? -ECONNABORTED : r;
     }
+    /* A server that cannot cope with a session of before gets a full handshake the next time. */
+    if (r < 0 && r != -ECANCELED && tls->resuming)
+        uco__tls_sessions_forget(tls->context, tls->key);
     ERR_clear_error();
     uco__stream_unclaim(s);
     return r;

@@ -37,9 +37,13 @@ struct uco__tls {
     SSL *ssl;                        /* NULL: the same */
     bool established;                /* the handshake is done */
     bool cut;                        /* the wire has ended */
-    int wire_error;                  /* of the last try on the wire; 0: none */
-    int error;                       /* final; 0: none */
-    char *held;                      /* plain bytes that wait for the end of a renegotiation */
+    bool resuming;                   /* a session of before was offered */
+    bool receiving;                  /* OpenSSL is reading: what it writes are answers */
+    size_t answered;        /* bytes of such since there was last nothing queued on the stream */
+    int wire_error;         /* of OpenSSL's last call; 0: none */
+    const char *wire_words; /* what it was, where the error alone does not tell */
+    int error;              /* final; 0: none */
+    char *held; /* plain bytes that wait for the other half of the other side's message */
     size_t held_size;
     char text[UCO__TLS_TEXT_MAX]; /* the failure in words */
     char alpn[256];
@@ -54,12 +58,17 @@ int uco__tls_context_make(const uco_tls_options *options, struct uco_tls_context
 int uco__tls_session_keep(SSL *ssl, SSL_SESSION *session);
 /* The newest one of this key, for the caller to free; NULL: none. One of TLS 1.3 is taken out. */
 SSL_SESSION *uco__tls_session_take(struct uco_tls_context *context, const char *key);
+/* Drops those of this key. */
+void uco__tls_sessions_forget(struct uco_tls_context *context, const char *key);
 void uco__tls_sessions_free(struct uco_tls_context *context);
 
 /* OpenSSL's oldest error as a negative one, with its text; empties the queue. */
 int uco__tls_error_take(char text[UCO__TLS_TEXT_MAX], const char *what);
-/* Why a handshake or a transfer failed; `error` when the queue is empty. */
-int uco__tls_error_of(struct uco__tls *tls, int error);
+/* Why a handshake or a transfer failed, with its text in `tls`; empties the queue. What happened on
+ * the wire goes before what OpenSSL says about it. */
+int uco__tls_error_of(struct uco__tls *tls);
+/* What uco_tls_error() tells. */
+void uco__tls_error_note(const char *text);
 
 /* The TLS of a stream; NULL: it has none. */
 struct uco__tls *uco__tls_of(const struct uco_stream *s);

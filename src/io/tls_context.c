@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "io/server.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -111,6 +112,7 @@ authorities_load_directory(X509_STORE *store, const char *path, char *text)
 {
     int fd = (int) UCO__SYSTEM(open, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     const struct dirent *entry;
+    unsigned loaded = 0;
     char file[4096];
     DIR *directory;
 
@@ -128,11 +130,15 @@ authorities_load_directory(X509_STORE *store, const char *path, char *text)
             continue;
         /* One that cannot be read is one that is not trusted. */
         if ((size_t) snprintf(file, sizeof file, "%s/%s", path, entry->d_name) < sizeof file)
-            (void) X509_STORE_load_file(store, file);
+            loaded += X509_STORE_load_file(store, file) == 1;
     }
     closedir(directory);
     ERR_clear_error();
-    return 0;
+    if (loaded > 0)
+        return 0;
+    snprintf(text, UCO__TLS_TEXT_MAX, "%s: no certificate with a name as of `openssl rehash`",
+             path);
+    return -EBADMSG;
 }
 
 /* The system's, once loaded: it takes a quarter of a second. */
@@ -255,9 +261,11 @@ context_set_protocol(struct uco_tls_context *context, const uco_tls_options *opt
     SSL_CTX_set_max_proto_version(ssl_context, version_of(options->max_version, 0));
     /* An idle connection keeps no buffers; and what one read of the socket gives is taken whole,
      * not a record's header first and then its body. */
-    SSL_CTX_set_mode(ssl_context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_mode(ssl_context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY |
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ssl_context, 1);
-    SSL_CTX_set_options(ssl_context, SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_options(ssl_context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                                         SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_default_passwd_cb(ssl_context, context_no_password);
     if (context->server) {
         /* Sessions are in the tickets: those of many clients would need memory here. */
@@ -325,9 +333,8 @@ options_complain(const uco_tls_options *options)
     return NULL;
 }
 
-int
-uco__tls_context_make(const uco_tls_options *options, struct uco_tls_context **made,
-                      char text[UCO__TLS_TEXT_MAX])
+static int
+context_make(const uco_tls_options *options, struct uco_tls_context **made, char *text)
 {
     struct context_job job = {.options = options, .text = text};
     const char *complaint = options_complain(options);
@@ -353,18 +360,41 @@ uco__tls_context_make(const uco_tls_options *options, struct uco_tls_context **m
     return r < 0 ? r : 0;
 }
 
+int
+uco__tls_context_make(const uco_tls_options *options, struct uco_tls_context **made,
+                      char text[UCO__TLS_TEXT_MAX])
+{
+    int r;
+
+    text[0] = '\0';
+    r = context_make(options, made, text);
+    if (r < 0 && text[0] == '\0')
+        snprintf(text, UCO__TLS_TEXT_MAX, "%s", uco_strerror(r));
+    uco__tls_error_note(text);
+    return r;
+}
+
 uco_tls_context *
 uco_tls_context_new(const uco_tls_options *options)
 {
-    int r = uco__checkpoint();
     char text[UCO__TLS_TEXT_MAX];
     struct uco_tls_context *made;
+    int r = uco__checkpoint();
 
-    if (r == 0 && options == NULL)
-        r = uco__misuse(-EINVAL, "uco_tls_context_new: the options are NULL");
-    if (r == 0)
+    if (r == 0 && options != NULL) {
         r = uco__tls_context_make(options, &made, text);
-    return r == 0 ? made : uco__error_null(r);
+        return r == 0 ? made : uco__error_null(r);
+    }
+    uco__tls_error_note(r < 0 ? uco_strerror(r) : "the options are NULL");
+    if (r == 0)
+        r = uco__misuse(-EINVAL, "uco_tls_context_new: the options are NULL");
+    return uco__error_null(r);
+}
+
+bool
+uco__tls_context_serves(const uco_tls_context *context)
+{
+    return context->server;
 }
 
 uco_tls_context *

@@ -4,6 +4,8 @@
  * OpenSSL's errors, as negative ones and in words.
  *
  * 1. OpenSSL keeps a queue of errors a thread, so each is read before anything can suspend.
+ * 2. So is the text of uco_tls_error() a thread's. Where it is is asked anew each time: a coroutine
+ *    may go on in another thread, which the compiler does not know.
  */
 
 #include "io/tls.h"
@@ -95,17 +97,35 @@ error_of_tls(struct uco__tls *tls, unsigned long code)
 }
 
 int
-uco__tls_error_of(struct uco__tls *tls, int error)
+uco__tls_error_of(struct uco__tls *tls)
 {
     unsigned long code = ERR_peek_error();
+    int error = tls->wire_error;
 
-    /* What happened on the wire is the cause of whatever OpenSSL says about it. */
-    if (error == 0 && code != 0)
+    if (error == 0 && code != 0) {
         error = error_of_tls(tls, code);
-    else if (error == 0)
-        error = -EPROTO;
+    } else {
+        if (error == 0)
+            error = -EPROTO;
+        snprintf(tls->text, sizeof tls->text, "%s",
+                 tls->wire_words != NULL ? tls->wire_words : uco_strerror(error));
+    }
     ERR_clear_error();
-    if (tls->text[0] == '\0')
-        snprintf(tls->text, sizeof tls->text, "%s", uco_strerror(error));
     return error;
+}
+
+/* --- of contexts --- */
+
+static _Thread_local char context_text[UCO__TLS_TEXT_MAX];
+
+UCO__NOINLINE void
+uco__tls_error_note(const char *text)
+{
+    snprintf(context_text, sizeof context_text, "%s", text);
+}
+
+UCO__NOINLINE const char *
+uco_tls_error(void)
+{
+    return context_text;
 }

@@ -3,6 +3,7 @@
 /* <uco/tls.h> in a build without OpenSSL. */
 
 #include "base/error.h"
+#include "io/server.h"
 
 #include <errno.h>
 #include <uco/tls.h>
@@ -24,6 +25,19 @@ void
 uco_tls_context_free(uco_tls_context *context)
 {
     (void) context;
+}
+
+bool
+uco__tls_context_serves(const uco_tls_context *context)
+{
+    (void) context;
+    return false;
+}
+
+const char *
+uco_tls_error(void)
+{
+    return "uco was built without TLS";
 }
 
 int

@@ -110,6 +110,22 @@ uco__tls_session_take(struct uco_tls_context *context, const char *key)
 }
 
 void
+uco__tls_sessions_forget(struct uco_tls_context *context, const char *key)
+{
+    struct uco__list *link, *next;
+
+    pthread_mutex_lock(&context->mutex);
+    for (link = context->sessions.next; link != &context->sessions; link = next) {
+        struct session *session = UCO__CONTAINER(link, struct session, link);
+
+        next = link->next;
+        if (strcmp(session->key, key) == 0)
+            SSL_SESSION_free(session_remove(context, session));
+    }
+    pthread_mutex_unlock(&context->mutex);
+}
+
+void
 uco__tls_sessions_free(struct uco_tls_context *context)
 {
     struct uco__list *link;

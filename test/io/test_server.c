@@ -567,6 +567,52 @@ START_TEST(a_server_outlives_its_starter_and_is_closed_and_reported_by_the_loop)
 }
 END_TEST
 
+/* A second close, by one who has had 63 calls finish at once: the next one lets others run. */
+struct late_close {
+    uco_server *server;
+    int step; /* of the first close */
+    bool closed;
+};
+
+static intptr_t
+closes_late(void *arg)
+{
+    const struct late_close *late = arg;
+    uco_event event = {0};
+
+    uco_event_set(&event);
+    for (int i = 0; i < late->step; i++)
+        uco_yield();
+    for (int i = 0; i < 63; i++)
+        ck_assert_int_eq(uco_event_wait(&event), 0);
+    return late->closed ? -EBADF : uco_server_close(late->server, 0);
+}
+
+static intptr_t
+closed_twice(void *arg)
+{
+    struct late_close *late = arg;
+    uco_task *task;
+
+    late->server = server_of(echoes, NULL);
+    late->closed = false;
+    uco_test_settle();
+    task = uco_create_task(closes_late, late);
+    ck_assert_int_eq(uco_server_close(late->server, 0), 0);
+    late->closed = true;
+    ck_assert_int_eq(uco_join(task), -EBADF);
+    return 0;
+}
+
+START_TEST(a_second_close_is_refused_before_it_lets_others_run)
+{
+    struct late_close late;
+
+    for (late.step = 0; late.step < 8; late.step++)
+        ck_assert_int_eq(run_fifo(closed_twice, &late), 0);
+}
+END_TEST
+
 /* Bad input */
 
 static intptr_t
@@ -659,6 +705,7 @@ main(void)
     tcase_add_test(tcase, a_handler_that_ignores_its_cancellation_is_waited_for_and_reported);
     tcase_add_test(tcase, a_handler_cannot_close_its_own_server);
     tcase_add_test(tcase, a_server_can_be_closed_at_any_step);
+    tcase_add_test(tcase, a_second_close_is_refused_before_it_lets_others_run);
     tcase_add_test(tcase, a_server_outlives_its_starter_and_is_closed_and_reported_by_the_loop);
     return suite_end(suite);
 }

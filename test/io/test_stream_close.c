@@ -6,6 +6,8 @@
 
 #include "stream_scene.h"
 
+#include <sys/mman.h>
+
 struct kind {
     scene_make *make;
 };
@@ -276,6 +278,73 @@ START_TEST(a_close_waits_for_all_who_are_inside)
 }
 END_TEST
 
+/* It is told, and comes back while the close waits for it. */
+static intptr_t
+tries_again(void *arg)
+{
+    intptr_t r = reads(arg);
+    uco_scope scope;
+
+    ck_assert_int_eq(uco_scope_open(&scope, 0), 0);
+    ck_assert_int_eq(uco_stream_printf(arg, "bye"), -ECANCELED);
+    uco_scope_close(&scope, 0);
+    return r;
+}
+
+static intptr_t
+close_meets_a_late_call(void *arg)
+{
+    struct scene scene = scene_unix();
+    uco_task *task = parked(tries_again, scene.s);
+
+    (void) arg;
+    ck_assert_int_eq(uco_stream_close(scene.s), 0);
+    ck_assert_int_eq(uco_join(task), -EBADF);
+    close(scene.other);
+    return 0;
+}
+
+START_TEST(a_call_that_comes_during_the_close_does_not_come_back_to_the_stream)
+{
+    ck_assert_int_eq(run_fifo(close_meets_a_late_call, NULL), 0);
+}
+END_TEST
+
+static intptr_t
+reads_a_line(void *arg)
+{
+    const char *line;
+
+    return uco_stream_read_line(arg, &line);
+}
+
+/* The pool reads, a piece at a time. */
+static intptr_t
+close_of_a_file(void *arg)
+{
+    const size_t size = 256 * 1024;
+    int fd = memfd_create("a long line", MFD_CLOEXEC);
+    uco_stream *s = stream_of(fd);
+    uco_task *reader;
+
+    (void) arg;
+    ck_assert_int_eq(ftruncate(fd, (off_t) size), 0);
+    ck_assert_int_eq(uco_stream_set_limit(s, 2 * size), 0);
+    ck_assert_int_eq(uco_test_fail("read", 1, true, EOPNOTSUPP), 0);
+    reader = uco_create_task(reads_a_line, s);
+    uco_yield();
+    ck_assert_int_eq(uco_stream_close(s), 0);
+    ck_assert_int_eq(uco_join(reader), -EBADF);
+    uco_test_fail_off();
+    return 0;
+}
+
+START_TEST(a_close_ends_the_reader_of_a_file_after_the_piece_that_it_reads)
+{
+    ck_assert_int_eq(run_real(close_of_a_file, NULL), 0);
+}
+END_TEST
+
 /* The loop's close */
 
 static int opened_at;
@@ -349,6 +418,8 @@ main(void)
     tcase_add_test(tcase, a_number_that_is_used_again_is_another_stream);
     tcase_add_test(tcase, an_fd_that_is_closed_under_its_stream_is_an_error);
     tcase_add_test(tcase, a_close_waits_for_all_who_are_inside);
+    tcase_add_test(tcase, a_call_that_comes_during_the_close_does_not_come_back_to_the_stream);
+    tcase_add_test(tcase, a_close_ends_the_reader_of_a_file_after_the_piece_that_it_reads);
 
     tcase = case_new(suite, "loop");
     tcase_add_test(tcase, the_loop_closes_and_reports_a_stream_that_is_left_open);

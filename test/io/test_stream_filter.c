@@ -12,7 +12,9 @@ struct turner {
     uco_stream *s;
     char ahead[4096];
     size_t begin, end;
-    int fails; /* the next transmit does */
+    int fails;  /* the next transmit does */
+    bool sinks; /* what it is given */
+    bool fills; /* the way before it says good-bye */
     unsigned shut, freed;
 };
 
@@ -55,6 +57,8 @@ turner_transmit(struct uco__stream_filter *filter, const void *buf, size_t n)
     ck_assert_uint_le(n, sizeof record);
     if (turner->fails != 0)
         return turner->fails;
+    if (turner->sinks)
+        return (ssize_t) n;
     for (size_t i = 0; i < n; i++)
         record[i] = turned(((const char *) buf)[i]);
     r = uco__stream_transmit_raw(turner->s, record, n);
@@ -65,8 +69,11 @@ static int
 turner_shut(struct uco__stream_filter *filter)
 {
     struct turner *turner = (struct turner *) filter;
+    static const char junk[65536];
 
     turner->shut++;
+    while (turner->fills && send(uco_stream_fd(turner->s), junk, sizeof junk, MSG_DONTWAIT) > 0)
+        continue;
     return uco__stream_transmit_raw(turner->s, "bye", 3);
 }
 
@@ -355,6 +362,238 @@ START_TEST(a_stream_in_use_cannot_be_claimed)
 }
 END_TEST
 
+/* How much is sent for one before others have their turn */
+
+static intptr_t
+counts_its_turns(void *arg)
+{
+    unsigned *turns = arg;
+
+    while (uco_yield() == 0)
+        (*turns)++;
+    return 0;
+}
+
+static intptr_t
+filter_takes_all(void *arg)
+{
+    static char data[8 * 1024 * 1024];
+    struct scene scene = scene_unix();
+    struct turner turner;
+    unsigned turns = 0;
+    uco_task *task;
+
+    (void) arg;
+    turner_begin(&turner, scene.s);
+    turner.sinks = true;
+    task = uco_create_task(counts_its_turns, &turns);
+    ck_assert_int_eq(uco_stream_write(scene.s, data, sizeof data), (ssize_t) sizeof data);
+    ck_assert_uint_ge(turns, 8);
+    uco_cancel(task);
+    uco_join(task);
+    scene_end(&scene);
+    return 0;
+}
+
+START_TEST(a_long_write_through_a_filter_lets_others_run)
+{
+    ck_assert_int_eq(run_virtual(filter_takes_all, NULL), 0);
+}
+END_TEST
+
+/* Water marks of zero */
+
+static intptr_t
+writes_little(void *arg)
+{
+    return uco_stream_write(arg, "123456789", 9);
+}
+
+/* Writes until one has to wait. */
+static uco_task *
+stalled_write(uco_stream *s)
+{
+    for (;;) {
+        uco_task *task = uco_create_task(writes_little, s);
+
+        uco_test_settle();
+        if (!uco_done(task))
+            return task;
+        ck_assert_int_eq(uco_join(task), 9);
+        ck_assert_uint_eq(s->output.size, 0);
+    }
+}
+
+static intptr_t
+filter_keeps_nothing(void *arg)
+{
+    static char buf[65536];
+    struct scene scene = scene_unix();
+    struct turner turner;
+    uco_task *task;
+
+    (void) arg;
+    shrink_buffers(&scene);
+    turner_begin(&turner, scene.s);
+    ck_assert_int_eq(uco_stream_set_water_marks(scene.s, 0, 0), 0);
+    task = stalled_write(scene.s);
+    while (!uco_done(task))
+        ck_assert_int_gt(uco_read(scene.other, buf, sizeof buf), 0);
+    ck_assert_int_eq(uco_join(task), 9);
+    ck_assert_uint_eq(scene.s->output.size, 0);
+
+    task = stalled_write(scene.s);
+    uco_cancel(task);
+    ck_assert_int_eq(uco_join(task), 9); /* all of it was taken */
+    close(scene.other);
+    uco_stream_close(scene.s);
+    return 0;
+}
+
+START_TEST(with_marks_of_zero_a_write_waits_for_what_the_filter_made_of_it)
+{
+    ck_assert_int_eq(run_virtual(filter_keeps_nothing, NULL), 0);
+}
+END_TEST
+
+/* The good-bye */
+
+static intptr_t
+shuts(void *arg)
+{
+    return uco_stream_shutdown(arg);
+}
+
+static intptr_t
+shutdown_is_cancelled(void *arg)
+{
+    static char buf[65536];
+    struct scene scene = scene_unix();
+    struct turner turner;
+    uco_task *task;
+    ssize_t r;
+
+    (void) arg;
+    turner_begin(&turner, scene.s);
+    turner.fills = true;
+    task = parked(shuts, scene.s);
+    uco_cancel(task);
+    ck_assert_int_eq(uco_join(task), -ECANCELED);
+    task = uco_create_task(shuts, scene.s);
+    while ((r = uco_read(scene.other, buf, sizeof buf)) > 0)
+        continue;
+    ck_assert_int_eq(r, 0);
+    ck_assert_int_eq(uco_join(task), 0);
+    ck_assert_int_eq(uco_stream_shutdown(scene.s), 0);
+    ck_assert_uint_eq(turner.shut, 1);
+    scene_end(&scene);
+    return 0;
+}
+
+START_TEST(a_shutdown_that_was_cancelled_can_be_done_again)
+{
+    run_in_all_orders(shutdown_is_cancelled, NULL);
+}
+END_TEST
+
+/* The close of a flush that is about to go on */
+
+static intptr_t
+closes(void *arg)
+{
+    return uco_stream_close(arg);
+}
+
+static intptr_t
+writes_more(void *arg)
+{
+    static char data[8 * 1024 * 1024];
+
+    return uco_stream_write(arg, data, sizeof data);
+}
+
+static intptr_t
+closed_before_going_on(void *arg)
+{
+    static char buf[2 * 1024 * 1024];
+    const int wide = 1024 * 1024;
+    struct scene scene;
+    const uco_task_options at_once = {.eager = true};
+    struct turner turner;
+    uco_task *task, *closer;
+    int ends[2];
+
+    (void) arg;
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_ge(fcntl(ends[1], F_SETPIPE_SZ, wide), wide);
+    scene = (struct scene){.s = stream_of(ends[1]), .other = ends[0]};
+    turner_begin(&turner, scene.s);
+    task = parked(writes_more, scene.s);
+    other_reads(&scene, buf, sizeof buf);
+    while (!UCO__CONTAINER(scene.s->writers.next, struct uco__stream_writer, link)->wait.woken)
+        uco_yield();
+    ck_assert_uint_gt(scene.s->output.size, 0);
+    closer = uco_create_task_with(&at_once, closes, scene.s);
+    ck_assert(!uco_done(closer)); /* it waits for the writer to leave */
+    ck_assert_uint_eq(scene.s->output.size, 0);
+    ck_assert_int_eq(uco_join(task), -EBADF);
+    ck_assert_int_eq(uco_join(closer), 0);
+    close(scene.other);
+    return 0;
+}
+
+START_TEST(a_close_sends_what_a_writer_was_about_to)
+{
+    ck_assert_int_eq(run_fifo(closed_before_going_on, NULL), 0);
+}
+END_TEST
+
+/* Two who close, as a server does when its handler's stream is being closed by another task */
+
+static intptr_t
+shuts_as_owner(void *arg)
+{
+    return uco__stream_shut(arg, uco__task_here());
+}
+
+static intptr_t
+owner_is_cancelled(void *arg)
+{
+    static char buf[65536];
+    struct scene scene;
+    struct turner turner;
+    uco_task *closer, *owner;
+    int ends[2];
+
+    (void) arg;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    scene = (struct scene){.s = uco__stream_make(uco_get_running_loop()), .other = ends[1]};
+    uco__stream_attach(scene.s, ends[0], true, false);
+    scene.s->owner = &scene;
+    turner_begin(&turner, scene.s);
+    turner.fills = true;
+    while (scene.s->output.size == 0)
+        ck_assert_int_eq(writes_little(scene.s), 9);
+    closer = parked(shuts_as_owner, scene.s);
+    owner = parked(shuts_as_owner, scene.s);
+    while (other_reads(&scene, buf, sizeof buf) > 0)
+        continue;
+    uco_cancel(owner);
+    uco__stream_flush(scene.s);
+    ck_assert_int_ne(uco_wait_for(closer, 5), -ETIMEDOUT);
+    uco_unref(closer);
+    ck_assert_int_eq(uco_join(owner), 0);
+    uco__stream_destroy(scene.s);
+    close(scene.other);
+    return 0;
+}
+
+START_TEST(a_cancelled_owner_does_not_wait_for_anothers_good_bye)
+{
+    run_in_all_orders(owner_is_cancelled, NULL);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -368,5 +607,10 @@ main(void)
     tcase_add_test(tcase, an_error_of_a_filter_stays);
     tcase_add_test(tcase, a_claimed_stream_is_its_claimers);
     tcase_add_test(tcase, a_stream_in_use_cannot_be_claimed);
+    tcase_add_test(tcase, a_long_write_through_a_filter_lets_others_run);
+    tcase_add_test(tcase, with_marks_of_zero_a_write_waits_for_what_the_filter_made_of_it);
+    tcase_add_test(tcase, a_shutdown_that_was_cancelled_can_be_done_again);
+    tcase_add_test(tcase, a_close_sends_what_a_writer_was_about_to);
+    tcase_add_test(tcase, a_cancelled_owner_does_not_wait_for_anothers_good_bye);
     return suite_end(suite);
 }

@@ -331,6 +331,80 @@ START_TEST(a_write_that_is_cancelled_in_the_queue_leaves_it)
 }
 END_TEST
 
+/* A pipe that takes more at once than the loop sends for one writer. */
+static struct scene
+scene_wide_pipe(void)
+{
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_ge(fcntl(ends[1], F_SETPIPE_SZ, (int) MIB), (int) MIB);
+    return (struct scene){.s = stream_of(ends[1]), .other = ends[0]};
+}
+
+/* Cancelled when it is about to go on with what the loop has left to it. */
+static intptr_t
+writer_about_to_is_cancelled(void *arg)
+{
+    static char buf[2 * MIB];
+    struct scene scene = scene_wide_pipe();
+    struct writing writings[] = {writing_of(scene.s, 16 * MIB), writing_of(scene.s, MIB)};
+    uco_task *tasks[] = {parked(writes, &writings[0]), parked(writes, &writings[1])};
+
+    (void) arg;
+    ck_assert_uint_eq(other_reads(&scene, buf, sizeof buf), MIB);
+    while (scene.s->writable.linked)
+        uco_yield();
+    uco_cancel(tasks[0]);
+    ck_assert_int_eq(uco_join(tasks[0]), -ECANCELED);
+    while (!uco_done(tasks[1]))
+        ck_assert_int_gt(uco_read(scene.other, buf, sizeof buf), 0);
+    ck_assert_int_eq(uco_join(tasks[1]), (ssize_t) MIB);
+    close(scene.other);
+    uco_stream_close(scene.s);
+    free(writings[0].data);
+    free(writings[1].data);
+    return 0;
+}
+
+START_TEST(who_is_cancelled_before_going_on_leaves_the_rest_to_those_behind)
+{
+    ck_assert_int_eq(run_fifo(writer_about_to_is_cancelled, NULL), 0);
+}
+END_TEST
+
+/* As before Linux 6.4, which cannot promise for a pipe that it does not wait: it is given a part at
+ * a time, and is not full when it has taken one. */
+static intptr_t
+writes_by_parts(void *arg)
+{
+    struct scene scene = scene_wide_pipe();
+    struct writing writing = writing_of(scene.s, 2 * MIB);
+    uco_task *task;
+
+    (void) arg;
+    ck_assert_int_eq(uco_test_fail("write", 1, true, EOPNOTSUPP), 0);
+    task = parked(writes, &writing);
+    other_must_read(&scene, 0, 2 * MIB);
+    ck_assert_int_eq(uco_join(task), (ssize_t) writing.n);
+    uco_test_settle();
+    for (writing.n = 20000; writing.n <= 200000; writing.n *= 10) {
+        ck_assert_int_eq(uco_with_timeout(1, writes, &writing), (ssize_t) writing.n);
+        ck_assert_uint_eq(scene.s->output.size, 0);
+        other_must_read(&scene, 0, writing.n);
+    }
+    uco_test_fail_off();
+    free(writing.data);
+    scene_end(&scene);
+    return 0;
+}
+
+START_TEST(a_pipe_that_takes_a_part_is_given_the_next_one_at_once)
+{
+    ck_assert_int_eq(run_virtual(writes_by_parts, NULL), 0);
+}
+END_TEST
+
 /* Several at once */
 
 #define WRITERS 5
@@ -747,9 +821,64 @@ writes_badly(void *arg)
     return 0;
 }
 
+static intptr_t
+shutdown_fails(void *arg)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    uco_stream *s = stream_of(fd);
+
+    (void) arg;
+    ck_assert_int_eq(uco_stream_shutdown(s), -ENOTCONN);
+    ck_assert_int_eq(uco_stream_shutdown(s), -ENOTCONN);
+    ck_assert_int_eq(uco_stream_close(s), 0);
+    return 0;
+}
+
+START_TEST(a_shutdown_that_has_failed_is_not_done)
+{
+    ck_assert_int_eq(run_virtual(shutdown_fails, NULL), 0);
+}
+END_TEST
+
 START_TEST(bad_input_is_refused)
 {
     ck_assert_int_eq(run_virtual(writes_badly, NULL), 0);
+}
+END_TEST
+
+enum { QUEUED = 60000 };
+
+static intptr_t
+reads_what_was_queued(void *arg)
+{
+    static char bytes[QUEUED];
+    size_t total = 0;
+    ssize_t r;
+
+    while (total < QUEUED && (r = uco_read(*(int *) arg, bytes, sizeof bytes)) > 0)
+        total += (size_t) r;
+    return (intptr_t) total;
+}
+
+/* Each time that the reader has made room, it is the loop that sends on: that makes nobody ready, but
+ * the other fd readable. */
+static intptr_t
+no_time_passes_meanwhile(void *arg)
+{
+    static char bytes[QUEUED];
+    struct scene scene = scene_unix();
+
+    (void) arg;
+    shrink_buffers(&scene);
+    ck_assert_int_eq(uco_stream_write(scene.s, bytes, sizeof bytes), QUEUED);
+    ck_assert_int_eq(uco_with_timeout(1, reads_what_was_queued, &scene.other), QUEUED);
+    scene_end(&scene);
+    return 0;
+}
+
+START_TEST(virtual_time_stands_still_while_the_loop_sends)
+{
+    ck_assert_int_eq(run_virtual(no_time_passes_meanwhile, NULL), 0);
 }
 END_TEST
 
@@ -759,6 +888,7 @@ main(void)
     Suite *suite = suite_create("stream_write");
     TCase *tcase = case_new(suite, "write");
 
+    tcase_add_test(tcase, virtual_time_stands_still_while_the_loop_sends);
     tcase_add_test(tcase, a_small_write_is_sent_at_once);
     tcase_add_test(tcase, what_is_queued_is_sent_by_the_loop);
     tcase_add_test(tcase, a_write_waits_above_the_high_mark_until_the_low_one);
@@ -767,6 +897,8 @@ main(void)
     tcase_add_test(tcase, a_pipe_is_written_to_without_changing_its_flags);
     tcase_add_test(tcase, a_peer_that_never_reads_costs_bounded_memory);
     tcase_add_test(tcase, a_write_that_is_cancelled_in_the_queue_leaves_it);
+    tcase_add_test(tcase, who_is_cancelled_before_going_on_leaves_the_rest_to_those_behind);
+    tcase_add_test(tcase, a_pipe_that_takes_a_part_is_given_the_next_one_at_once);
     tcase_add_test(tcase, writes_of_several_tasks_stay_in_one_piece_and_in_order);
     tcase_add_test(tcase, a_long_write_lets_others_run);
     tcase_add_test(tcase, printf_formats_what_is_sent);
@@ -781,5 +913,6 @@ main(void)
     tcase_add_test(tcase, a_writer_hears_when_the_reader_of_its_pipe_leaves);
     tcase_add_test(tcase, writing_to_nobody_is_an_error_and_no_signal);
     tcase_add_test(tcase, after_a_shutdown_the_other_side_reads_the_end_and_may_go_on);
+    tcase_add_test(tcase, a_shutdown_that_has_failed_is_not_done);
     return suite_end(suite);
 }
