@@ -40,7 +40,7 @@ def test_states(program):
         expected = [f"{port} {states[port]}" for port in sorted(states)]
         expect("four ports", check(program, "--timeout", "0.3", "127.0.0.1", d, c, b, a), (1, expected, ""))
         only = [line for line in expected if line.endswith("open")]
-        expect("--open", check(program, "--timeout", "60", "--open", "localhost", a, b, c), (1, only, ""))
+        expect("--open", check(program, "--timeout", "60", "--open", "127.0.0.1", a, b, c), (1, only, ""))
         expect("all open", check(program, "--timeout", "60", "127.0.0.1", a, b, a), (0, only, ""))
 
 

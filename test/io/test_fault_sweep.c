@@ -306,8 +306,8 @@ name(const struct sweep *sweep)
 {
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
     struct addrinfo *list;
-    int listener = uco_listen("127.0.0.1", 0, 0);
-    struct sockaddr_in address;
+    int listener = uco_listen(NULL, 0, 0); /* whatever addresses the name has */
+    struct sockaddr_in6 address;
     socklen_t size = sizeof address;
     intptr_t r;
 
@@ -318,7 +318,7 @@ name(const struct sweep *sweep)
     if (r >= 0) {
         uco_freeaddrinfo(list);
         ck_assert_int_eq(getsockname(listener, (struct sockaddr *) &address, &size), 0);
-        r = uco_dial("localhost", ntohs(address.sin_port));
+        r = uco_dial("localhost", ntohs(address.sin6_port));
         if (r >= 0)
             uco_close((int) r);
     }
