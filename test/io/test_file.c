@@ -62,6 +62,16 @@ is_in_memory(int fd, off_t at)
     return preadv2(fd, &(struct iovec){&c, 1}, 1, at, RWF_NOWAIT) == 1;
 }
 
+/* Whether the file system tells what is in memory. No reading ahead from here on: what is still
+   under way cannot be forgotten. */
+static bool
+memory_is_told(int fd)
+{
+    ck_assert_int_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM), 0);
+    forget(fd, 0, 0);
+    return !is_in_memory(fd, 0) && pread(fd, got, 1, 0) == 1 && is_in_memory(fd, 0);
+}
+
 static void
 no_threads(void)
 {
@@ -327,8 +337,7 @@ START_TEST(only_what_is_in_memory_is_read_by_the_loops_thread)
 {
     int fd = file_new();
 
-    forget(fd, 0, 0);
-    if (is_in_memory(fd, 0) || pread(fd, got, 1, 0) != 1 || !is_in_memory(fd, 0))
+    if (!memory_is_told(fd))
         test_skipped("this file system does not tell what is in memory");
     else
         ck_assert_int_eq(run_virtual(reads_from_memory, &fd), 0);
@@ -343,7 +352,6 @@ reads_half_from_memory(void *arg)
     ssize_t r;
 
     forget(fd, 0, 0);
-    ck_assert_int_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM), 0);
     ck_assert_int_eq(pread(fd, got, 4096, 0), 4096);
     ck_assert(!is_in_memory(fd, 65536));
     /* The first try gets what is there, and has the kernel begin to fetch more. */
@@ -361,8 +369,7 @@ START_TEST(what_was_read_is_returned_whatever_follows)
 {
     int fd = file_new();
 
-    forget(fd, 0, 0);
-    if (is_in_memory(fd, 0) || pread(fd, got, 1, 0) != 1 || !is_in_memory(fd, 0))
+    if (!memory_is_told(fd))
         test_skipped("this file system does not tell what is in memory");
     else
         ck_assert_int_eq(run_virtual(reads_half_from_memory, &fd), 0);
