@@ -27,7 +27,7 @@ drains(void *arg)
 static intptr_t
 writes_much(void *arg)
 {
-    static char data[4 * 1024 * 1024];
+    static char data[256 * 1024 * 1024]; /* more than the system takes, never touched */
 
     return uco_stream_write(arg, data, sizeof data);
 }
