@@ -30,9 +30,9 @@ enum uco__fault {
         UCO__FAULT_COUNT
 };
 
-extern atomic_uint uco__faults_set;
+UCO__EXPORT extern atomic_uint uco__faults_set;
 
-int uco__fault_ask(enum uco__fault fault);
+UCO__EXPORT int uco__fault_ask(enum uco__fault fault);
 
 /* 0, or the negative error that the call must fail with. */
 static inline int
