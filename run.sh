@@ -20,7 +20,7 @@ usage: ./run.sh COMMAND [ARGUMENT...]
                      report.html and report.json
                      --peers   install Go, boost.fiber and the others that uco can
                                be compared with (those that are here take part
-                               in any case)
+                               in any case), and nginx, to fetch from
                      --quick   a look at orders of magnitude: a hundredth of the
                                work, two rounds
                      --rounds  how many rounds (1 to 999) instead of 9
@@ -36,8 +36,9 @@ END
 
 # Every package that anything here needs: by which command, its name on Debian 12, and what shows
 # that it is there already, from wherever it came. (Recommended packages are not installed: so gcc's
-# libc6-dev and the cross compiler's stand here.) What is for another architecture is not installed
-# but unpacked, into build/arm64.
+# libc6-dev and the cross compiler's stand here.) What has a colon is not installed but unpacked: into
+# build/arm64 what is for that architecture, and into build/native a server, which, installed, would
+# start now and with the machine.
 needs() {
     cat <<'END'
 tour  gcc                    program   cc gcc clang
@@ -53,6 +54,7 @@ test  check                  module    check >= 0.15
 test  libsubunit-dev         module    libsubunit
 test  openssl                program   openssl
 test  libhttp-parser-dev     package
+test  nginx:native           server    usr/sbin/nginx
 peers g++                    program   c++ g++ clang++
 peers golang-go              program   go
 peers libboost-context-dev   package
@@ -60,6 +62,10 @@ peers libboost-fiber-dev     package
 peers libuv1-dev             module    libuv
 peers libst-dev              package
 peers libpth-dev             package
+peers nginx:native           server    usr/sbin/nginx
+peers curl                   program   curl
+peers python3-aiohttp        package
+peers python3-httpx          package
 peers python3-uvloop         package
 peers python3                program   python3
 ci    wrk                    program   wrk
@@ -133,6 +139,9 @@ is_there() {
     unpacked)
         [ -e "build/arm64/$1" ]
         ;;
+    server)
+        [ -x "/$1" ] || [ -x "build/native/$1" ] || command -v "${1##*/}" >/dev/null
+        ;;
     esac
 }
 
@@ -164,23 +173,26 @@ apt_install() {
     apt install --no-install-recommends "$@"
 }
 
-# apt for another architecture, with lists of its own: the system stays as it is, and nobody need be root.
-apt_arm64() {
-    apt-get -q -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root \
-        -o Acquire::Languages=none -o Dir::State::status=/dev/null -o "Dir::State=$state" \
-        -o "Dir::Cache=$state" "$@"
+# apt with lists of its own: the system stays as it is, and nobody need be root.
+apt_aside() {
+    apt-get -q -o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture" \
+        -o APT::Sandbox::User=root -o Acquire::Languages=none -o Dir::State::status=/dev/null \
+        -o "Dir::State=$state" -o "Dir::Cache=$state" "$@"
 }
 
-# unpack PACKAGE:arm64...: into build/arm64, without what they depend on.
+# unpack FOLDER ARCHITECTURE PACKAGE...: into build/FOLDER, without what they depend on.
 unpack() {
-    state=$PWD/build/apt-arm64
+    folder=build/$1
+    architecture=$2
+    shift 2
+    state=$PWD/build/apt-$architecture
     rm -rf "$state"
-    mkdir -p "$state/lists/partial" "$state/archives/partial" build/arm64
+    mkdir -p "$state/lists/partial" "$state/archives/partial" "$folder"
 
-    apt_arm64 update || true
-    (cd "$state/archives" && apt_arm64 download "$@") || return 1
+    apt_aside update || true
+    (cd "$state/archives" && apt_aside download "$@") || return 1
     for file in "$state"/archives/*.deb; do
-        dpkg-deb -x "$file" build/arm64 || return 1
+        dpkg-deb -x "$file" "$folder" || return 1
     done
     rm -rf "$state"
 }
@@ -192,10 +204,12 @@ install_for() {
     missing=${missing% }
     [ -n "$missing" ] || return 0
     installed=
-    unpacked=
+    arm64=
+    native=
     for package in $missing; do
         case $package in
-        *:arm64) unpacked="$unpacked $package" ;;
+        *:arm64) arm64="$arm64 $package" ;;
+        *:native) native="$native ${package%:native}" ;;
         *) installed="$installed $package" ;;
         esac
     done
@@ -214,8 +228,13 @@ install_for() {
         quietly build/install.log apt_install $installed || die "apt-get failed; its output is above"
     fi
     # shellcheck disable=SC2086
-    if [ -n "$unpacked" ]; then
-        quietly build/install.log unpack $unpacked || die "apt-get failed; its output is above"
+    if [ -n "$arm64" ]; then
+        quietly build/install.log unpack arm64 arm64 $arm64 || die "apt-get failed; its output is above"
+    fi
+    # shellcheck disable=SC2086
+    if [ -n "$native" ]; then
+        quietly build/install.log unpack native "$(dpkg --print-architecture)" $native ||
+            die "apt-get failed; its output is above"
     fi
 
     hash -r

@@ -1,356 +1,355 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Fetching a page of 1 KiB over and over from a server on this machine, on connections that are
- * kept alive. The floor is libcurl without anything above it: its multi interface, driven by an
- * epoll loop.
+ * Fetching pages of 1 KiB and 1 MiB over and over from nginx on this machine, on connections that
+ * are kept alive. The floor is libcurl without anything above it: its multi interface, driven by an
+ * epoll loop. It copies bodies to memory that is there before; uco_http_get() and the peers give
+ * them to their users in memory as well (but curl, to /dev/null).
  *
- * Each answer is looked at, and the server must have been asked exactly as often as was counted
- * here. The client has place 0, the server place 1.
+ * Then: requests that wait for a connection, far more than there may be fds; and how late others
+ * are while a thousand transfers run.
+ *
+ * `--only TEXT` (what the name of a comparison has in it) and `--alone` (without peers) are for who
+ * works on one of them.
  */
 
 #include "support/bench.h"
-#include "support/http_server.h"
+#include "support/fetch.h"
+#include "support/fetch_floor.h"
+#include "support/fetch_peers.h"
+#include "support/fetch_uco.h"
+#include "support/nginx.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
-#include <uco/http.h>
-#include <uco/uco.h>
-#include <unistd.h>
 
 enum {
-    PAGE = 1024,
-    AT_ONCE_MAX = 100,
-    EVENTS = 64,
-};
-
-struct load {
-    size_t at_once;
-    size_t requests; /* a round; must be at least at_once */
-};
-
-/* One stretch of requests. */
-struct fetching {
-    size_t left; /* to be begun */
-    size_t done;
-    bool wrong;
-};
-
-static struct http_server server;
-static char url[64];
-
-static double
-processor_time(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static void
-page_arrived(struct fetching *fetching, long status, const char *text, size_t size)
-{
-    fetching->done++;
-    if (status != 200 || !http_server_page_check(&server, text, size))
-        fetching->wrong = true;
-}
-
-/* A subject: does fetching->left requests, at_once of them at a time. */
-typedef void fetch_fn(void *client, const struct load *load, struct fetching *fetching);
-
-/* The first requests open the connections and are not measured. */
-static bool
-load_measure(void *client, const struct load *load, fetch_fn *fetch, double values[])
-{
-    size_t requests = bench_scaled(load->requests);
-    struct fetching warm = {.left = load->at_once};
-    struct fetching measured = {.left = requests > load->at_once ? requests : load->at_once};
-    size_t expected = measured.left;
-    uint64_t began, answers = http_server_answers(&server);
-    double processor;
-
-    fetch(client, load, &warm);
-    processor = processor_time();
-    began = bench_clock();
-    fetch(client, load, &measured);
-    values[0] = (double) measured.done / ((double) (bench_clock() - began) / 1e9);
-    values[1] = (processor_time() - processor) / (double) measured.done * 1e6;
-    return !warm.wrong && !measured.wrong && warm.done == load->at_once &&
-           measured.done == expected &&
-           http_server_answers(&server) - answers == warm.done + measured.done;
-}
-
-/* --- the floor: curl_multi_socket_action() and epoll --- */
-
-struct floor_transfer {
-    CURL *easy;
-    size_t size;
-    char page[PAGE * 2];
+    OTHER_FDS = 50, /* that a client has */
+    QUEUE_CONNECTIONS = 64,
+    QUEUE_FDS = 1024,
+    QUEUE_TASKS = 10 * 1000,
+    QUEUE_TASKS_QUICK = 1000,
+    TICKS_CONNECTIONS = 1000,
+    TICKS_REQUESTS = 20 * 1000,
 };
 
 static struct {
-    CURLM *multi;
-    int epoll;
-    uint64_t deadline; /* of curl's timer; 0: none */
-    struct floor_transfer transfers[AT_ONCE_MAX];
-} floor_client;
+    const char *only; /* NULL: all */
+    bool alone;
+} chosen;
 
-static int
-floor_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *watched)
-{
-    struct epoll_event event = {
-        .events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u),
-        .data.fd = fd,
-    };
-
-    (void) easy;
-    (void) arg;
-    if (what == CURL_POLL_REMOVE) {
-        epoll_ctl(floor_client.epoll, EPOLL_CTL_DEL, fd, NULL);
-        return 0;
-    }
-    if (watched == NULL)
-        curl_multi_assign(floor_client.multi, fd, &floor_client);
-    epoll_ctl(floor_client.epoll, watched == NULL ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event);
-    return 0;
-}
-
-static int
-floor_timer(CURLM *multi, long milliseconds, void *arg)
-{
-    (void) multi;
-    (void) arg;
-    floor_client.deadline =
-        milliseconds < 0 ? 0 : bench_clock() + (uint64_t) milliseconds * 1000000;
-    return 0;
-}
-
-static size_t
-floor_write(char *bytes, size_t one, size_t size, void *arg)
-{
-    struct floor_transfer *transfer = arg;
-
-    (void) one;
-    if (transfer->size + size > sizeof transfer->page)
-        return 0;
-    memcpy(transfer->page + transfer->size, bytes, size);
-    transfer->size += size;
-    return size;
-}
-
+/* Takes out the arguments that are not bench_begin()'s. */
 static void
-floor_begin(struct floor_transfer *transfer)
+choose(int *argc, char **argv)
 {
-    transfer->size = 0;
-    curl_multi_add_handle(floor_client.multi, transfer->easy);
-}
+    int kept = 1;
 
-static void
-floor_take_finished(struct fetching *fetching)
-{
-    CURLMsg *message;
-    int queued;
-
-    while ((message = curl_multi_info_read(floor_client.multi, &queued)) != NULL) {
-        struct floor_transfer *transfer;
-        long status = 0;
-
-        if (message->data.result != CURLE_OK)
-            bench_die("curl: %s", curl_easy_strerror(message->data.result));
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer);
-        curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &status);
-        curl_multi_remove_handle(floor_client.multi, transfer->easy);
-        page_arrived(fetching, status, transfer->page, transfer->size);
-        if (fetching->left > 0) {
-            fetching->left--;
-            floor_begin(transfer);
-        }
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], "--only") == 0 && i + 1 < *argc)
+            chosen.only = argv[++i];
+        else if (strcmp(argv[i], "--alone") == 0)
+            chosen.alone = true;
+        else
+            argv[kept++] = argv[i];
     }
+    argv[kept] = NULL;
+    *argc = kept;
 }
 
-static int
-floor_timeout(void)
+/* --- the subjects --- */
+
+static const struct floor_way bare = {0};
+static const struct floor_way bare_deferred = {.deferred = true};
+static const struct floor_way large = {.buffer = 100 * 1024};
+static const struct floor_way large_deferred = {.buffer = 100 * 1024, .deferred = true};
+
+static bool
+bare_run(const void *load, double values[])
 {
-    uint64_t now;
-
-    if (floor_client.deadline == 0)
-        return -1;
-    now = bench_clock();
-    return floor_client.deadline > now ? (int) ((floor_client.deadline - now + 999999) / 1000000)
-                                       : 0;
-}
-
-static void
-floor_fetch(void *client, const struct load *load, struct fetching *fetching)
-{
-    struct epoll_event events[EVENTS];
-    size_t expected = fetching->left;
-    int running;
-
-    (void) client;
-    for (size_t i = 0; i < load->at_once; i++, fetching->left--)
-        floor_begin(&floor_client.transfers[i]);
-    while (fetching->done < expected) {
-        int count = epoll_wait(floor_client.epoll, events, EVENTS, floor_timeout());
-
-        for (int i = 0; i < count; i++) {
-            int action = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-                         (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                         (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
-
-            curl_multi_socket_action(floor_client.multi, events[i].data.fd, action, &running);
-        }
-        if (floor_client.deadline != 0 && bench_clock() >= floor_client.deadline) {
-            floor_client.deadline = 0;
-            curl_multi_socket_action(floor_client.multi, CURL_SOCKET_TIMEOUT, 0, &running);
-        }
-        floor_take_finished(fetching);
-    }
-}
-
-static CURL *
-floor_easy(struct floor_transfer *transfer)
-{
-    CURL *easy = curl_easy_init();
-
-    if (easy == NULL)
-        bench_die("curl_easy_init: no memory");
-    curl_easy_setopt(easy, CURLOPT_URL, url);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, floor_write);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    return easy;
+    return floor_fetch_round(load, &bare, values);
 }
 
 static bool
-floor_run(const void *arg, double values[])
+bare_deferred_run(const void *load, double values[])
 {
-    const struct load *load = arg;
-    bool right;
-
-    floor_client.multi = curl_multi_init();
-    floor_client.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (floor_client.multi == NULL || floor_client.epoll < 0)
-        bench_die("curl_multi_init or epoll_create1: %s", strerror(errno));
-    floor_client.deadline = 0;
-    curl_multi_setopt(floor_client.multi, CURLMOPT_SOCKETFUNCTION, floor_socket);
-    curl_multi_setopt(floor_client.multi, CURLMOPT_TIMERFUNCTION, floor_timer);
-    for (size_t i = 0; i < load->at_once; i++)
-        floor_client.transfers[i].easy = floor_easy(&floor_client.transfers[i]);
-    right = load_measure(NULL, load, floor_fetch, values);
-    for (size_t i = 0; i < load->at_once; i++)
-        curl_easy_cleanup(floor_client.transfers[i].easy);
-    curl_multi_cleanup(floor_client.multi);
-    close(floor_client.epoll);
-    return right;
+    return floor_fetch_round(load, &bare_deferred, values);
 }
 
-/* --- uco --- */
+static bool
+large_run(const void *load, double values[])
+{
+    return floor_fetch_round(load, &large, values);
+}
 
-struct worker {
-    uco_http_client *client;
-    struct fetching *fetching;
+static bool
+large_deferred_run(const void *load, double values[])
+{
+    return floor_fetch_round(load, &large_deferred, values);
+}
+
+static bool
+get_run(const void *load, double values[])
+{
+    return uco_get_round(load, values);
+}
+
+static bool
+stream_run(const void *load, double values[])
+{
+    return uco_stream_round(load, values);
+}
+
+/* --- fds --- */
+
+static rlim_t
+fds_set(rlim_t most)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        bench_die("how many files may be open: %s", strerror(errno));
+    limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        bench_die("how many files may be open: %s", strerror(errno));
+    return limit.rlim_cur;
+}
+
+/* Sets how many fds there may be, for all subjects. Returns: why the load cannot be done here;
+ * NULL: it can. */
+static const char *
+load_prepare(const struct fetch_load *load)
+{
+    rlim_t fds = fds_set(load->fds != 0 ? load->fds : RLIM_INFINITY);
+
+    if (nginx_lacks() != NULL)
+        return nginx_lacks();
+    return fds < load->connections + OTHER_FDS ? "this process may not open so many files" : NULL;
+}
+
+/* --- the rows --- */
+
+static void
+load_compare(const char *what, const struct bench_metric metrics[], size_t metric_count,
+             struct bench_subject subjects[], size_t count, const struct fetch_load *load)
+{
+    const char *lacks = load_prepare(load);
+
+    if (chosen.only != NULL && strstr(what, chosen.only) == NULL)
+        return;
+    if (chosen.alone && count > FETCH_PEERS)
+        count -= FETCH_PEERS;
+    for (size_t i = 0; i < count && lacks != NULL; i++) {
+        subjects[i].run = NULL;
+        subjects[i].without = lacks;
+    }
+    if (bench_quick())
+        bench_rounds_at_most(1);
+    bench_compare_peers(what, metrics, metric_count, subjects, count, load);
+}
+
+static struct fetch_load
+load_make(const char *page, size_t size, size_t connections, size_t requests)
+{
+    size_t scaled = bench_scaled(requests);
+
+    return (struct fetch_load){
+        .url = fetch_url(page),
+        .size = size,
+        .connections = connections,
+        .tasks = connections,
+        .requests = scaled > connections ? scaled : connections,
+    };
+}
+
+static const struct bench_metric small_metrics[] = {
+    {.name = "requests", .unit = "/s", .more_is_better = true},
+    {.name = "processor time a request", .unit = "us"},
 };
 
-static intptr_t
-worker_body(void *arg)
+static void
+small_compare(void)
 {
-    struct worker *worker = arg;
-    struct fetching *fetching = worker->fetching;
+    static const struct {
+        size_t connections;
+        size_t requests;
+        const char *name;
+        bool quick;
+    } rows[] = {
+        {1, 8000, "1 KiB, 1 at once", false},
+        {10, 20000, "1 KiB, 10 at once", true},
+        {100, 20000, "1 KiB, 100 at once", false},
+        {1000, 20000, "1 KiB, 1,000 at once", true},
+    };
+    struct bench_subject subjects[3 + FETCH_PEERS] = {
+        {"floor: curl_multi_socket_action, epoll", bare_run, NULL},
+        {"uco_http_get", get_run, NULL},
+        {"floor, EPOLL_CTL_DEL deferred", bare_deferred_run, NULL},
+    };
 
-    while (fetching->left > 0) {
-        uco_http_response *response;
-        int r;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct fetch_load load =
+            load_make("small", NGINX_SMALL, rows[i].connections, rows[i].requests);
 
-        fetching->left--;
-        r = uco_http_get(worker->client, url, &response);
-        if (r < 0)
-            return r;
-        page_arrived(fetching, response->status, response->text, response->size);
-        uco_http_response_free(response);
+        if (bench_quick() && !rows[i].quick)
+            continue;
+        fetch_peers(subjects + 3, &load);
+        load_compare(rows[i].name, small_metrics, COUNT(small_metrics), subjects, COUNT(subjects),
+                     &load);
     }
-    return 0;
 }
 
 static void
-uco_fetch(void *client, const struct load *load, struct fetching *fetching)
+large_compare(void)
 {
-    struct worker worker = {.client = client, .fetching = fetching};
-    uco_future *tasks[AT_ONCE_MAX];
-    int r;
+    static const struct bench_metric metrics[] = {
+        {.name = "received", .unit = "MiB/s", .more_is_better = true},
+        {.name = "processor time a MiB", .unit = "us"},
+    };
+    static const struct {
+        size_t connections;
+        size_t requests;
+        const char *name;
+        bool quick;
+    } rows[] = {
+        {10, 1000, "1 MiB, 10 at once", true},
+        {100, 1000, "1 MiB, 100 at once", false},
+    };
+    struct bench_subject subjects[6 + FETCH_PEERS] = {
+        {"floor: curl_multi_socket_action, epoll", bare_run, NULL},
+        {"uco_http_get", get_run, NULL},
+        {"uco_http_stream, uco_http_read", stream_run, NULL},
+        {"floor, EPOLL_CTL_DEL deferred", bare_deferred_run, NULL},
+        {"floor, 100 KiB buffer", large_run, NULL},
+        {"floor, 100 KiB buffer, DEL deferred", large_deferred_run, NULL},
+    };
 
-    for (size_t i = 0; i < load->at_once; i++)
-        tasks[i] = uco_create_task(worker_body, &worker);
-    r = uco_gather(tasks, load->at_once, NULL);
-    uco_unref_all(tasks, load->at_once);
-    if (r < 0)
-        bench_die("uco_http_get: %s", uco_strerror(r));
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct fetch_load load =
+            load_make("large", NGINX_LARGE, rows[i].connections, rows[i].requests);
+
+        if (bench_quick() && !rows[i].quick)
+            continue;
+        fetch_peers(subjects + 6, &load);
+        load_compare(rows[i].name, metrics, COUNT(metrics), subjects, COUNT(subjects), &load);
+    }
 }
 
-struct uco_round {
-    const struct load *load;
-    double *values;
-};
+/* --- requests that queue --- */
 
-static intptr_t
-uco_main(void *arg)
+/* Of this round: bytes. */
+static struct {
+    double waiting;
+    double queued;
+} memory;
+
+static bool
+waiting_run(const void *load, double values[])
 {
-    struct uco_round *round = arg;
-    uco_http_client_options options = {
-        .max_connections = round->load->at_once,
-        .max_per_host = round->load->at_once,
-        .proxy = "",
-    };
-    uco_http_client *client = uco_http_client_new(&options);
-    bool right;
+    bool right = uco_waiting_round(load, values);
 
-    if (client == NULL)
-        return -errno;
-    right = load_measure(client, round->load, uco_fetch, round->values);
-    uco_http_client_close(client);
+    memory.waiting = values[0];
     return right;
 }
 
 static bool
-uco_run_fetches(const void *load, double values[])
+queued_run(const void *load, double values[])
 {
-    struct uco_round round = {.load = load, .values = values};
+    bool right = uco_queued_round(load, values);
 
-    return uco_run(uco_main, &round) == 1;
+    memory.queued = values[0];
+    return right;
+}
+
+static bool
+beyond_run(const void *load, double values[])
+{
+    double beyond = memory.queued - memory.waiting;
+
+    (void) load;
+    values[0] = beyond > 1 ? beyond : 1;
+    return memory.queued > 0 && memory.waiting > 0;
+}
+
+static void
+queue_compare(void)
+{
+    static const struct bench_metric memory_metrics[] = {
+        {.name = "memory each", .unit = "bytes"},
+    };
+    struct bench_subject memories[] = {
+        {"floor: a task that waits for an event", waiting_run, NULL},
+        {"uco_http_get, its task included", queued_run, NULL},
+        {"uco_http_get, beyond the waiting task", beyond_run, NULL},
+    };
+    struct bench_subject subjects[3 + FETCH_PEERS] = {
+        {"floor: curl_multi_socket_action, epoll", bare_run, NULL},
+        {"uco_http_get", get_run, NULL},
+        {"floor, EPOLL_CTL_DEL deferred", bare_deferred_run, NULL},
+    };
+    const char *count = bench_quick() ? "1,000" : "10,000";
+    struct fetch_load load = load_make("small", NGINX_SMALL, QUEUE_CONNECTIONS, 0);
+    char what[64];
+
+    load.tasks = bench_quick() ? QUEUE_TASKS_QUICK : QUEUE_TASKS;
+    load.requests = load.tasks;
+    load.fds = QUEUE_FDS;
+    fetch_peers(subjects + 3, &load);
+    snprintf(what, sizeof what, "%s queued, 64 connections", count);
+    load_compare(what, memory_metrics, COUNT(memory_metrics), memories, COUNT(memories), &load);
+    snprintf(what, sizeof what, "1 KiB, %s at once on 64 connections", count);
+    load_compare(what, small_metrics, COUNT(small_metrics), subjects, COUNT(subjects), &load);
+}
+
+/* --- a ticker --- */
+
+static bool
+bare_ticks_run(const void *load, double values[])
+{
+    return floor_ticks_round(load, &bare, values);
+}
+
+static bool
+uco_ticks_run(const void *load, double values[])
+{
+    return uco_ticks_round(load, values);
+}
+
+static void
+ticks_compare(void)
+{
+    static const struct bench_metric metrics[] = {
+        {.name = "lateness, median", .unit = "ms"},
+        {.name = "lateness, 99 of 100", .unit = "ms"},
+        {.name = "lateness, most", .unit = "ms"},
+    };
+    struct bench_subject subjects[2 + FETCH_PEERS] = {
+        {"floor: a timerfd beside curl, epoll", bare_ticks_run, NULL},
+        {"uco_sleep", uco_ticks_run, NULL},
+    };
+    struct fetch_load load = load_make("small", NGINX_SMALL, TICKS_CONNECTIONS, TICKS_REQUESTS);
+
+    fetch_peers_ticking(subjects + 2, &load);
+    load_compare("a 1 ms ticker beside 1,000 transfers", metrics, COUNT(metrics), subjects,
+                 COUNT(subjects), &load);
 }
 
 int
 main(int argc, char **argv)
 {
-    static const struct bench_metric metrics[] = {
-        {.name = "requests", .unit = "/s", .more_is_better = true},
-        {.name = "processor time a request", .unit = "us"},
-    };
-    static const struct bench_subject subjects[] = {
-        {"floor: curl_multi_socket_action, epoll", floor_run, NULL},
-        {"uco_http_get", uco_run_fetches, NULL},
-    };
-    static const struct load loads[] = {{1, 4000}, {10, 10000}, {AT_ONCE_MAX, 10000}};
-
-    bench_begin("bench_fetch", "a page of 1 KiB from a server on this machine", argc, argv);
-    http_server_start(&server, PAGE, 1);
-    snprintf(url, sizeof url, "http://127.0.0.1:%u/", (unsigned) server.port);
+    choose(&argc, argv);
+    bench_begin("bench_fetch", "pages from nginx on this machine", argc, argv);
+    fds_set(RLIM_INFINITY); /* nginx's too */
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    for (size_t i = 0; i < COUNT(loads); i++) {
-        char what[32];
-
-        snprintf(what, sizeof what, "%zu at once", loads[i].at_once);
-        bench_compare(what, metrics, COUNT(metrics), subjects, COUNT(subjects), &loads[i]);
-    }
-    http_server_stop(&server);
+    if (nginx_lacks() == NULL)
+        fetch_begin();
+    small_compare();
+    large_compare();
+    queue_compare();
+    ticks_compare();
+    if (nginx_lacks() == NULL)
+        fetch_end();
     return bench_end();
 }

@@ -2,52 +2,60 @@
 #ifndef UCO_HTTP_CLIENT_H
 #define UCO_HTTP_CLIENT_H
 
-/* A client: options, connections, and the requests that are under way. */
+/* A client: options, connections, and the exchanges that are under way. */
 
 #include "core/loop.h"
 #include "http/driver.h"
 #include "http/limit.h"
 #include "http/name.h"
+#include "http/url.h"
 
-#include <uco/http.h>
-#include <uco/scope.h>
+#include <uco/http/client.h>
 
 #define UCO__HTTP_IDLE_MAX 64 /* easy handles, of some 70 KiB, kept for the next requests */
 
-/* One option of several: nothing is done once one has failed. */
-#define UCO__HTTP_SET(code, easy, option, value)                                                   \
-    ((code) = (code) == CURLE_OK ? curl_easy_setopt(easy, option, value) : (code))
+#define UCO__HTTP_ACCEPT_ENCODING "Accept-Encoding:"
 
-/* One that is under way, in the frame of uco_http_get(). */
-struct uco__http_request {
-    struct uco__list link; /* in the client's */
-    uco_scope scope;       /* around all that it does */
+struct uco__http_handle;
+
+/* Another user of a client: a download, a WebSocket. */
+struct uco__http_guest {
+    struct uco__list link;
+    void (*close)(struct uco__http_guest *guest); /* the client is being closed: it is to leave */
 };
 
 struct uco_http_client {
     struct uco__resource resource;
     struct uco_loop *loop;
-    uco_http_client_options options;   /* filled in; strings are ours, `headers` is not used */
+    uco_http_client_options options;   /* filled in; strings are ours, lists of them not used */
     struct curl_slist *headers;        /* sent with each request */
     struct curl_slist *headers_abroad; /* without secrets: after a redirect to somewhere else */
+    struct uco__http_origin home;      /* base_url's; no key: there is none */
     CURLSH *share;                     /* cookies, TLS sessions */
-    CURL *idle[UCO__HTTP_IDLE_MAX];    /* set up, and without a request */
+    struct uco__http_handle *idle[UCO__HTTP_IDLE_MAX]; /* set up, and without a request */
     size_t idle_count;
     struct uco__http_driver driver;
     struct uco__http_limit limit;
     struct uco__http_names names;
-    struct uco__list requests;
+    struct uco__list exchanges; /* all that are under way */
+    struct uco__http_store *store;
+    struct uco__list guests; /* others that use it */
+    int attempts;            /* of the last call that has ended */
+    bool reuses;             /* easy handles: this curl can */
     bool closing;
+    uint64_t random;          /* of the delays between retries */
     struct uco__wait *closer; /* who waits in uco_http_client_close() */
 };
 
-/* An easy handle with the client's options; NULL without memory. */
-CURL *uco__http_client_take_easy(struct uco_http_client *client);
-void uco__http_client_give_easy(struct uco_http_client *client, CURL *easy);
+/* One of its exchanges, or guests, is gone: in a close, the last one lets it go on. The client may
+ * be gone after the next suspension. */
+void uco__http_client_request_done(struct uco_http_client *client);
 
-/* A request has ended, and its frame is about to go. The client may be gone after the next
- * suspension. */
-void uco__http_client_request_done(struct uco_http_client *client,
-                                   struct uco__http_request *request);
+void uco__http_client_add_guest(struct uco_http_client *client, struct uco__http_guest *guest);
+/* Fine for one that is none. */
+void uco__http_client_remove_guest(struct uco_http_client *client, struct uco__http_guest *guest);
+
+/* Whether the calling task may use it: 0, or an error, as misuse where it is one. */
+int uco__http_client_check(const struct uco_http_client *client, const char *function);
 
 #endif

@@ -6,7 +6,7 @@
  * 1. curl_multi_*() is called in driver_run() only, on the loop's own stack, and never inside one
  *    of curl's callbacks: those keep notes. (Setting a new multi handle up is no such call.)
  * 2. A transfer is in `adding`, `active` or `removing`, or not the driver's. It leaves in
- *    transfer_end() only, and its task is woken after that: until then curl may use its memory.
+ *    transfer_end() only, and is told so after that: until then curl may use its memory.
  *
  * Each client has a driver, with a multi handle of its own. One for each loop was tried first on
  * paper: then a client that is closed cannot close its connections, since nothing takes them out of
@@ -18,13 +18,13 @@
 #include "base/clock.h"
 #include "base/system.h"
 #include "core/loop.h"
-#include "task/task.h"
 
 #include <poll.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 32 /* of curl's a turn: each may take it some 30 us */
-#define ADDED_MAX 16  /* of those */
+#define EVENTS_MAX 32                       /* of curl's a turn: each may take it some 30 us */
+#define ADDED_MAX 16                        /* of those */
+#define RECEIVED_MAX ((size_t) 1024 * 1024) /* bytes a turn; curl takes some MB more at once */
 
 static void
 driver_schedule(struct uco__http_driver *driver)
@@ -53,26 +53,40 @@ transfer_of(CURL *easy)
     return (struct uco__http_transfer *) (void *) transfer;
 }
 
+/* libcurl before 8.3 forgets to end a transfer whose sending is stopped when the server ends the
+ * connection: it neither reads nor sends. Let go on, once, it looks again. */
+static void
+transfer_look_again(struct uco__http_transfer *transfer)
+{
+    if (transfer->paused != CURLPAUSE_SEND || transfer->looked)
+        return;
+    transfer->looked = true;
+    uco__http_transfer_resume(transfer, CURLPAUSE_SEND);
+}
+
 /* It must not fail: curl would then give up all its transfers, not only the one that cannot be
  * watched. */
 static int
 curl_watches(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 {
     struct uco__http_driver *driver = arg;
-    struct uco__http_transfer *transfer;
+    struct uco__http_transfer *transfer = transfer_of(easy);
     short wanted = 0;
     int r;
 
     (void) unused;
     if (what == CURL_POLL_REMOVE || what == CURL_POLL_NONE) {
         uco__http_sockets_relax(&driver->sockets, fd);
+        if (transfer != NULL)
+            transfer_look_again(transfer);
         return 0;
     }
+    if (transfer != NULL && (what & CURL_POLL_IN) != 0)
+        transfer->looked = false;
     if ((what & CURL_POLL_IN) != 0)
         wanted |= POLLIN;
     if ((what & CURL_POLL_OUT) != 0)
         wanted |= POLLOUT;
-    transfer = transfer_of(easy);
     r = uco__http_sockets_watch(&driver->sockets, fd, wanted,
                                 transfer != NULL && transfer->connected);
     if (r < 0 && transfer != NULL)
@@ -144,8 +158,8 @@ curl_connected(void *arg, char *peer, char *own, int peer_port, int own_port)
     (void) peer_port;
     (void) own_port;
     transfer->connected = true;
-    transfer->begun(transfer);
-    return CURL_PREREQFUNC_OK;
+    transfer->looked = false;
+    return transfer->begun(transfer) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
 CURLcode
@@ -164,34 +178,10 @@ uco__http_driver_prepare(struct uco__http_driver *driver, CURL *easy)
 
 /* --- transfers --- */
 
-static void
-transfer_end(struct uco__http_transfer *transfer)
+static struct uco__http_transfer *
+transfer_of_link(struct uco__list *link)
 {
-    if (transfer->in_multi)
-        curl_multi_remove_handle(transfer->driver->multi, transfer->easy);
-    curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, NULL);
-    uco__list_remove(&transfer->link);
-    transfer->ended(transfer);
-    uco__wake(&transfer->wait, transfer->cancelled ? UCO__INTERRUPTED : 0);
-}
-
-/* To be taken out, in the driver's next turn. */
-static void
-transfer_take_out(struct uco__http_transfer *transfer)
-{
-    uco__list_remove(&transfer->link);
-    uco__list_push_back(&transfer->driver->removing, &transfer->link);
-    driver_schedule(transfer->driver);
-}
-
-static enum uco__abort
-transfer_abort(struct uco__wait *wait)
-{
-    struct uco__http_transfer *transfer = UCO__CONTAINER(wait, struct uco__http_transfer, wait);
-
-    transfer->cancelled = true;
-    transfer_take_out(transfer);
-    return UCO__TOO_LATE;
+    return UCO__CONTAINER(link, struct uco__http_transfer, link);
 }
 
 void
@@ -199,52 +189,124 @@ uco__http_transfer_fail(struct uco__http_transfer *transfer, int error)
 {
     if (transfer->error == 0)
         transfer->error = error;
-    transfer_take_out(transfer);
+    /* To be taken out, in the driver's next turn. */
+    uco__list_remove(&transfer->link);
+    uco__list_push_back(&transfer->driver->removing, &transfer->link);
+    driver_schedule(transfer->driver);
+}
+
+/* curl had no memory for its books. A transfer may then never be heard of again, and in 7.88 the
+ * multi handle is left in a state in which it crashes later: all it has is ended, and another takes
+ * its place. */
+static void
+driver_check(struct uco__http_driver *driver, CURLMcode code)
+{
+    if (code == CURLM_OK)
+        return;
+    driver->broken = true;
+    while (!uco__list_empty(&driver->active))
+        uco__http_transfer_fail(transfer_of_link(driver->active.next), -ENOMEM);
+}
+
+/* The same for the one function of curl's that has another kind of result. */
+static void
+driver_check_pause(struct uco__http_driver *driver, CURLcode code)
+{
+    driver_check(driver, code == CURLE_OUT_OF_MEMORY ? CURLM_OUT_OF_MEMORY : CURLM_OK);
+}
+
+static void
+transfer_end(struct uco__http_transfer *transfer)
+{
+    /* What 7.88 has kept for a transfer that is paused it frees only when nobody else uses the
+     * connection: it is asked to hand it over, and that is refused. */
+    transfer->paused |= transfer->unpausing;
+    if (transfer->in_multi && (transfer->paused & CURLPAUSE_RECV) != 0 && !transfer->driver->broken)
+        driver_check_pause(transfer->driver, curl_easy_pause(transfer->easy, CURLPAUSE_CONT));
+    if (transfer->in_multi)
+        curl_multi_remove_handle(transfer->driver->multi, transfer->easy);
+    curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, NULL);
+    uco__list_remove(&transfer->link);
+    uco__list_remove(&transfer->resuming);
+    transfer->ended(transfer);
+}
+
+void
+uco__http_transfer_resume(struct uco__http_transfer *transfer, int direction)
+{
+    if ((transfer->paused & direction) == 0)
+        return;
+    transfer->paused &= ~direction;
+    transfer->unpausing |= direction;
+    if (uco__list_empty(&transfer->resuming))
+        uco__list_push_back(&transfer->driver->resuming, &transfer->resuming);
+    driver_schedule(transfer->driver);
 }
 
 int
-uco__http_driver_perform(struct uco__http_driver *driver, struct uco__task *task,
-                         struct uco__http_transfer *transfer)
+uco__http_driver_start(struct uco__http_driver *driver, struct uco__http_transfer *transfer)
 {
-    int r;
-
     uco__list_init(&transfer->link);
+    uco__list_init(&transfer->resuming);
     transfer->driver = driver;
     transfer->code = CURLE_OK;
     transfer->error = 0;
     transfer->socket_error = 0;
-    transfer->cancelled = false;
+    transfer->paused = 0;
+    transfer->unpausing = 0;
+    transfer->looked = false;
     transfer->in_multi = false;
     transfer->opened = false;
     transfer->connected = false;
-    r = uco__checkpoint();
-    if (r == 0 && (curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer) != CURLE_OK ||
-                   curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, transfer) != CURLE_OK ||
-                   curl_easy_setopt(transfer->easy, CURLOPT_PREREQDATA, transfer) != CURLE_OK))
-        r = -ENOMEM;
-    if (r < 0) {
-        transfer->ended(transfer);
-        return r;
-    }
+    if (curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer) != CURLE_OK ||
+        curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, transfer) != CURLE_OK ||
+        curl_easy_setopt(transfer->easy, CURLOPT_PREREQDATA, transfer) != CURLE_OK)
+        return -ENOMEM;
     uco__list_push_back(&driver->adding, &transfer->link);
     driver_schedule(driver);
-    uco__wait_init(&transfer->wait, "an HTTP transfer", transfer_abort);
-    return uco__task_park(task, &transfer->wait) == UCO__INTERRUPTED ? -ECANCELED : transfer->error;
+    return 0;
 }
 
 /* --- a turn --- */
-
-static struct uco__http_transfer *
-transfer_of_link(struct uco__list *link)
-{
-    return UCO__CONTAINER(link, struct uco__http_transfer, link);
-}
 
 static void
 driver_remove(struct uco__http_driver *driver)
 {
     while (!uco__list_empty(&driver->removing))
         transfer_end(transfer_of_link(driver->removing.next));
+}
+
+/* curl calls the callbacks again right here, with what it had to keep. */
+static void
+driver_resume(struct uco__http_driver *driver)
+{
+    struct uco__list *link;
+
+    while ((link = uco__list_pop_front(&driver->resuming)) != NULL) {
+        struct uco__http_transfer *transfer =
+            UCO__CONTAINER(link, struct uco__http_transfer, resuming);
+        CURLcode code;
+
+        if (!transfer->in_multi || driver->broken)
+            continue;
+        transfer->unpausing = 0;
+        /* Of a stream of HTTP/2 curl may have kept 32 MB. If it had to keep the rest again, it
+         * would copy that each time. */
+        transfer->taking = true;
+        transfer->overfull = false;
+        code = curl_easy_pause(transfer->easy, transfer->paused);
+        transfer->taking = false;
+        if (code == CURLE_OK && transfer->overfull && transfer->error == 0) {
+            transfer->paused |= CURLPAUSE_RECV;
+            code = curl_easy_pause(transfer->easy, transfer->paused);
+        }
+        driver_check_pause(driver, code);
+        /* Without a connection: curl begins anew on another, and has forgotten the pause. */
+        if (code != CURLE_OK && code != CURLE_BAD_FUNCTION_ARGUMENT) {
+            transfer->code = code;
+            uco__http_transfer_fail(transfer, code == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EPROTO);
+        }
+    }
 }
 
 static unsigned
@@ -265,26 +327,14 @@ driver_add(struct uco__http_driver *driver)
     return count;
 }
 
-/* curl had no memory for its books. A transfer may then never be heard of again, and in 7.88 the
- * multi handle is left in a state in which it crashes later: all it has is ended, and another takes
- * its place. */
-static void
-driver_check(struct uco__http_driver *driver, CURLMcode code)
-{
-    if (code == CURLM_OK)
-        return;
-    driver->broken = true;
-    while (!uco__list_empty(&driver->active))
-        uco__http_transfer_fail(transfer_of_link(driver->active.next), -ENOMEM);
-}
-
 static void
 driver_dispatch(struct uco__http_driver *driver, unsigned most)
 {
     short news;
     int fd, running;
 
-    while (most-- > 0 && !driver->broken &&
+    driver->received = 0;
+    while (most-- > 0 && !driver->broken && driver->received < RECEIVED_MAX &&
            (fd = uco__http_sockets_next(&driver->sockets, &news)) >= 0) {
         int tried = ((news & POLLIN) != 0 ? CURL_CSELECT_IN : 0) |
                     ((news & POLLOUT) != 0 ? CURL_CSELECT_OUT : 0);
@@ -361,19 +411,21 @@ driver_run(struct uco__ready *node)
     struct uco__http_driver *driver = UCO__CONTAINER(node, struct uco__http_driver, ready);
     unsigned added;
 
-    driver->queued = false;
     if (driver->stopped != NULL) {
+        /* `queued` stays set: there is no next turn, whatever curl or a late request may want. */
         uco__http_driver_done(driver);
         driver->stopped(driver);
         return;
     }
+    driver->queued = false;
     driver_remove(driver);
     if (!driver_repair(driver)) {
         while (!uco__list_empty(&driver->adding))
             uco__http_transfer_fail(transfer_of_link(driver->adding.next), -ENOMEM);
         return;
     }
-    added = driver_add(driver);
+    driver_resume(driver);
+    added = driver->broken ? 0 : driver_add(driver);
     driver_dispatch(driver, EVENTS_MAX - added);
     if (driver->expired && !driver->broken)
         driver_expire(driver);
@@ -394,6 +446,7 @@ uco__http_driver_init(struct uco__http_driver *driver, struct uco_loop *loop, si
     uco__list_init(&driver->adding);
     uco__list_init(&driver->active);
     uco__list_init(&driver->removing);
+    uco__list_init(&driver->resuming);
     uco__http_sockets_init(&driver->sockets, loop, driver_sockets_changed);
     driver->multi = multi_new(driver);
     return driver->multi != NULL ? 0 : -ENOMEM;

@@ -78,12 +78,14 @@ host_has_room(const struct uco__http_host *host)
 }
 
 /* Sorted from the front: whoever has waited for its host is mostly older than those who waited for
- * the total only. */
+ * the total only. But who has just come is the youngest of all. */
 static void
 waiter_promise(struct uco__http_limit *limit, struct waiter *waiter)
 {
     struct uco__list *place = &limit->waiting;
 
+    if (waiter->ticket == limit->tickets)
+        place = limit->waiting.prev;
     while (place->next != &limit->waiting &&
            UCO__CONTAINER(place->next, struct waiter, link)->ticket < waiter->ticket)
         place = place->next;

@@ -8,6 +8,9 @@
  * 2. The look-up is a task of the loop's: whoever asked first may leave, and the others still get
  *    their answer.
  * 3. Only answers are kept, and for a short time; an error is for those who waited for it.
+ * 4. What the user says of a name goes before all else. After that nobody is asked for numeric
+ *    addresses, nor for names under localhost, which are this machine whatever a file or a name
+ *    server says (RFC 6761).
  */
 
 #include "http/name.h"
@@ -15,6 +18,7 @@
 #include "base/clock.h"
 #include "base/system.h"
 #include "core/loop.h"
+#include "core/report.h"
 #include "http/url.h"
 #include "io/name.h"
 
@@ -22,11 +26,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <uco/name.h>
 #include <uco/task.h>
 
 #define ENTRIES_MAX 256
+#define HOST_MAX 253     /* bytes of a name, as DNS has it; curl knows no longer ones */
 #define ADDRESSES_MAX 16 /* of one name */
 #define LIFE 30.0        /* seconds; getaddrinfo() does not tell how long an answer holds */
 
@@ -42,10 +46,20 @@ struct entry {
     char key[]; /* "host:port" */
 };
 
+/* What the user says: "host:port:address,address". */
+struct fixed {
+    struct uco__list link;
+    size_t host_length;
+    const char *port; /* NULL: all */
+    const char *addresses;
+    char text[]; /* "host\0port\0addresses" */
+};
+
 void
 uco__http_names_init(struct uco__http_names *names)
 {
     uco__list_init(&names->entries);
+    uco__list_init(&names->fixed);
     names->count = 0;
 }
 
@@ -79,6 +93,10 @@ uco__http_names_done(struct uco__http_names *names)
         uco_cancel(entry->task);
         entry_forget(names, entry);
     }
+    UCO__LIST_EACH_SAFE(link, &names->fixed) {
+        uco__list_remove(link);
+        uco__free(UCO__CONTAINER(link, struct fixed, link));
+    }
 }
 
 static struct entry *
@@ -100,6 +118,155 @@ uco__http_names_forget(struct uco__http_names *names, const struct uco__http_ori
 
     if (entry != NULL && uco_done(entry->task))
         entry_forget(names, entry);
+}
+
+/* --- what the user says --- */
+
+/* One of a list of addresses, in brackets or not, as far as the comma: its length; 0 if it is none.
+ */
+static size_t
+address_span(const char *text, bool *v6)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr binary;
+    size_t length = strcspn(text, ",");
+    bool bracketed = length > 2 && text[0] == '[' && text[length - 1] == ']';
+    size_t inner = length - (bracketed ? 2 : 0);
+
+    if (inner == 0 || inner >= sizeof address)
+        return 0;
+    memcpy(address, text + bracketed, inner);
+    address[inner] = '\0';
+    *v6 = inet_pton(AF_INET6, address, &binary) == 1;
+    return *v6 || (!bracketed && inet_pton(AF_INET, address, &binary) == 1) ? length : 0;
+}
+
+/* Writes the list as curl has it, IPv6 in brackets; false if it is none. */
+static bool
+addresses_write(char *to, size_t size, const char *text)
+{
+    size_t used = 0;
+
+    for (;;) {
+        bool v6, bare;
+        size_t length = address_span(text, &v6);
+
+        if (length == 0)
+            return false;
+        bare = v6 && text[0] != '[';
+        used +=
+            (size_t) snprintf(to + used, size - used, bare ? "[%.*s]" : "%.*s", (int) length, text);
+        text += length;
+        if (*text == '\0')
+            return true;
+        text++;
+        used += (size_t) snprintf(to + used, size - used, ",");
+    }
+}
+
+/* Host and port as curl asks for them; port "*" is written as 80. */
+static int
+fixed_read_host(struct uco__http_origin *origin, const char *text, size_t host_length,
+                const char *port, size_t port_length)
+{
+    const char *why;
+    char *url;
+    int r;
+
+    *origin = (struct uco__http_origin){0};
+    if (host_length == 0 || host_length > HOST_MAX ||
+        strcspn(text, "/?#@[]\\% *") < host_length + 1 + port_length)
+        return -EINVAL;
+    url = uco__allocate(host_length + port_length + 16);
+    if (url == NULL)
+        return -ENOMEM;
+    snprintf(url, host_length + port_length + 16, "http://%.*s:%.*s/", (int) host_length, text,
+             (int) port_length, port);
+    r = uco__http_origin_init(origin, url, &why);
+    uco__free(url);
+    return r;
+}
+
+static struct fixed *
+fixed_new(const struct uco__http_origin *origin, bool all_ports, const char *addresses, int *error)
+{
+    size_t key_size = strlen(origin->key) + 1;
+    size_t size = 3 * strlen(addresses) + 1; /* with brackets */
+    struct fixed *fixed = uco__allocate(sizeof *fixed + key_size + size);
+
+    *error = -ENOMEM;
+    if (fixed == NULL)
+        return NULL;
+    fixed->host_length = origin->host_length;
+    memcpy(fixed->text, origin->key, key_size);
+    fixed->port = all_ports ? NULL : fixed->text + origin->host_length + 1;
+    fixed->addresses = fixed->text + key_size;
+    *error = -EINVAL;
+    if (addresses_write(fixed->text + key_size, size, addresses))
+        return fixed;
+    uco__free(fixed);
+    return NULL;
+}
+
+static int
+names_set_one(struct uco__http_names *names, const char *text)
+{
+    struct uco__http_origin origin;
+    size_t host_length = strcspn(text, ":");
+    const char *port = text + host_length + (text[host_length] == ':');
+    size_t port_length = strcspn(port, ":");
+    bool all_ports = port_length == 1 && port[0] == '*';
+    struct fixed *fixed = NULL;
+    int r;
+
+    if (port_length == 0 || port[port_length] != ':')
+        return -EINVAL;
+    if (!all_ports && strspn(port, "0123456789") != port_length)
+        return -EINVAL;
+    r = all_ports ? fixed_read_host(&origin, text, host_length, "80", 0)
+                  : fixed_read_host(&origin, text, host_length, port, port_length);
+    if (r == 0)
+        fixed = fixed_new(&origin, all_ports, port + port_length + 1, &r);
+    uco__http_origin_done(&origin);
+    if (fixed == NULL)
+        return r;
+    uco__list_push_front(&names->fixed, &fixed->link); /* the last one counts */
+    return 0;
+}
+
+int
+uco__http_names_set(struct uco__http_names *names, const char *const *addresses)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && addresses != NULL && addresses[i] != NULL; i++) {
+        r = names_set_one(names, addresses[i]);
+        if (r == -EINVAL)
+            return uco__misuse(
+                r, "uco_http_client_new: not a host, a port and addresses between colons: '%s'",
+                addresses[i]);
+    }
+    return r;
+}
+
+static const struct fixed *
+names_search_fixed(const struct uco__http_names *names, const struct uco__http_origin *origin)
+{
+    const char *port = origin->key + origin->host_length + 1;
+    const struct fixed *found = NULL;
+
+    UCO__LIST_EACH(link, &names->fixed) {
+        const struct fixed *fixed = UCO__CONTAINER(link, struct fixed, link);
+
+        if (fixed->host_length != origin->host_length ||
+            memcmp(fixed->text, origin->key, origin->host_length) != 0)
+            continue;
+        if (fixed->port != NULL && strcmp(fixed->port, port) == 0)
+            return fixed;
+        if (fixed->port == NULL && found == NULL)
+            found = fixed;
+    }
+    return found;
 }
 
 /* --- the look-up --- */
@@ -220,24 +387,40 @@ names_add(struct uco__http_names *names, const struct uco__http_origin *origin)
 
 /* --- the question --- */
 
-/* Numeric addresses, and what RFC 6761 says is this machine. */
+/* localhost, and all that is under it. */
 static bool
-name_needs_no_lookup(const char *host, size_t length)
+host_is_local(const char *host, size_t length)
 {
-    char text[INET_ADDRSTRLEN];
-    struct in_addr address;
+    if (length > 0 && host[length - 1] == '.')
+        length--;
+    return (length == 9 || (length > 10 && host[length - 10] == '.')) &&
+           memcmp(host + length - 9, "localhost", 9) == 0;
+}
 
-    if (host[0] == '[')
-        return true;
-    if (length == 9 || (length > 10 && host[length - 10] == '.')) {
-        if (memcmp(host + length - 9, "localhost", 9) == 0)
-            return true;
-    }
-    if (length >= sizeof text)
-        return false;
-    memcpy(text, host, length);
-    text[length] = '\0';
-    return inet_pton(AF_INET, text, &address) == 1;
+static int
+resolve_append(struct curl_slist **resolve, const char *text)
+{
+    struct curl_slist *longer = curl_slist_append(*resolve, text);
+
+    if (longer == NULL)
+        return -ENOMEM;
+    *resolve = longer;
+    return 0;
+}
+
+static int
+resolve_append_addresses(struct curl_slist **resolve, const char *key, const char *addresses)
+{
+    size_t size = strlen(key) + strlen(addresses) + 3;
+    char *text = uco__allocate(size);
+    int r;
+
+    if (text == NULL)
+        return -ENOMEM;
+    snprintf(text, size, "+%s:%s", key, addresses);
+    r = resolve_append(resolve, text);
+    uco__free(text);
+    return r;
 }
 
 /* One for this host, looked up or being looked up; NULL without memory. */
@@ -262,17 +445,13 @@ names_get(struct uco__http_names *names, const struct uco__http_origin *origin, 
     return entry;
 }
 
-int
-uco__http_names_find(struct uco__http_names *names, struct uco_loop *loop,
-                     const struct uco__http_origin *origin, struct curl_slist **resolve)
+static int
+names_ask(struct uco__http_names *names, struct uco_loop *loop,
+          const struct uco__http_origin *origin, struct curl_slist **resolve)
 {
-    struct entry *entry;
+    struct entry *entry = names_get(names, origin, uco__loop_now(loop));
     intptr_t r = 0;
 
-    *resolve = NULL;
-    if (name_needs_no_lookup(origin->key, origin->host_length))
-        return 0;
-    entry = names_get(names, origin, uco__loop_now(loop));
     if (entry == NULL)
         return -ENOMEM;
     entry->holders++;
@@ -280,10 +459,25 @@ uco__http_names_find(struct uco__http_names *names, struct uco_loop *loop,
         r = uco_await(entry->task);
     if (r == 0)
         r = entry->error;
-    if (r == 0) {
-        *resolve = curl_slist_append(NULL, entry->resolve);
-        r = *resolve != NULL ? 0 : -ENOMEM;
-    }
+    if (r == 0)
+        r = resolve_append(resolve, entry->resolve);
     entry_release(entry);
     return (int) r;
+}
+
+int
+uco__http_names_find(struct uco__http_names *names, struct uco_loop *loop,
+                     const struct uco__http_origin *origin, struct curl_slist **resolve)
+{
+    const struct fixed *fixed = names_search_fixed(names, origin);
+
+    if (fixed != NULL)
+        return resolve_append_addresses(resolve, origin->key, fixed->addresses);
+    if (origin->numeric)
+        return 0;
+    if (origin->host_length > HOST_MAX + 1) /* a dot may end it */
+        return -ENOENT;
+    if (host_is_local(origin->key, origin->host_length))
+        return resolve_append_addresses(resolve, origin->key, "127.0.0.1,[::1]");
+    return names_ask(names, loop, origin, resolve);
 }

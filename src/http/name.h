@@ -16,15 +16,19 @@ struct uco__http_origin;
 struct uco__http_names {
     struct uco__list entries; /* the most recently asked for last */
     size_t count;
+    struct uco__list fixed; /* the user's, which never expire */
 };
 
 void uco__http_names_init(struct uco__http_names *names);
 /* Forgets all, and gives up what is being looked up. */
 void uco__http_names_done(struct uco__http_names *names);
 
-/* Suspends, if need be: what curl's CURLOPT_RESOLVE is to be told about a host; NULL, with 0, where
- * curl knows without asking anybody. Freed by curl_slist_free_all(). -ENOENT (no such host),
- * -EAGAIN (not now), -ENOMEM, -ECANCELED ... */
+/* The user's `addresses` (NULL: none): 0, -EINVAL (the syntax; reported as misuse) or -ENOMEM. */
+int uco__http_names_set(struct uco__http_names *names, const char *const *addresses);
+
+/* Suspends, if need be: appends what curl's CURLOPT_RESOLVE is to be told about a host; nothing
+ * where curl knows without asking anybody. On an error the list is as it was: -ENOENT (no such
+ * host), -EAGAIN (not now), -ENOMEM, -ECANCELED ... */
 int uco__http_names_find(struct uco__http_names *names, struct uco_loop *loop,
                          const struct uco__http_origin *origin, struct curl_slist **resolve);
 /* Nothing answers there: the next request asks afresh. */

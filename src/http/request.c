@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Requests.
+ * Requests, as the user calls them.
  *
- * 1. A request is a chain of hops, one for each redirect. A hop takes a permit, has the host's name
- *    looked up, and hands a transfer to the driver; the permit goes back when the driver has taken
- *    the transfer out again.
- * 2. One scope is around all of it: its deadline is the client's timeout, and closing the client
- *    cancels it.
- * 3. All that curl points to is in the frame of uco_http_get(), which does not return before curl
- *    has let go of it.
+ * 1. A request is a chain of hops: the first, one for each redirect, one for each retry.
+ * 2. One scope is around all of it: its deadline is the timeout, and closing the client cancels it.
+ *    What suspends in the call does so within that scope.
+ * 3. All that curl points to is in the exchange, or lives until the call returns, which it does not
+ *    before curl has let go of it.
  *
  * curl would follow redirects itself, but then it asks for the next host's name, and no limit of
  * ours is looked at.
@@ -19,513 +17,395 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "http/body.h"
 #include "http/client.h"
-#include "http/response.h"
-#include "http/url.h"
+#include "http/error.h"
+#include "http/exchange.h"
+#include "http/hop.h"
+#include "http/options.h"
+#include "http/retry.h"
+#include "http/upgrade.h"
 #include "task/task.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <limits.h>
+#include <math.h>
 #include <string.h>
+#include <uco/task.h>
 
-#define ERROR_TEXT_MAX 1024 /* bytes of what uco_http_error() tells */
-#define ERROR_URL_MAX 300   /* of those, for each URL */
-
-struct request {
-    struct uco__http_request common;
-    struct uco__http_transfer transfer;
-    struct uco_http_client *client;
-    struct uco__task *task;
-    struct uco__http_host *permit; /* NULL: none is held */
-    struct uco__timer silence;     /* read_timeout */
-    uint64_t heard;                /* when something was received last; loop's clock */
-    long old_error;                /* what curl remembers from before the connection stood */
-    struct uco__http_response *response;
-    char *url;                      /* of the present hop */
-    struct uco__http_origin origin; /* of the present hop */
-    struct uco__http_origin first;  /* of the first one */
-    int redirects;
-    const char *why;             /* it failed; NULL: curl's words or the error's */
-    char words[CURL_ERROR_SIZE]; /* curl's */
+/* What a call was given. */
+struct call {
+    const char *function;
+    const char *file;
+    int line;
+    bool streamed;
+    struct uco__http_upgrade *upgrade;
 };
 
-static int
-request_fail(struct request *request, int error, const char *why)
+/* --- arguments --- */
+
+static bool
+method_valid(const char *method)
 {
-    request->why = why;
-    return error;
+    return method[0] != '\0' && method[uco__http_token_length(method)] == '\0';
 }
 
-/* --- errors --- */
-
-/* What the system said when curl could not go on, where it said something that a caller can use. */
-static int
-system_error(const struct request *request, CURL *easy, int otherwise)
+static bool
+text_valid(const char *text)
 {
-    long error = 0;
-
-    if (request->transfer.socket_error < 0)
-        return request->transfer.socket_error;
-    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
-    if (error == ECONNRESET || error == EPIPE)
-        return (int) -error;
-    if (error == request->old_error || error <= 0 || error > UCO_MAX_ERROR ||
-        error == EINPROGRESS || error == EAGAIN || error == EINTR)
-        return otherwise;
-    return (int) -error;
-}
-
-static int
-transfer_error(const struct request *request, CURL *easy)
-{
-    switch (request->transfer.code) {
-    case CURLE_OK:
-        return 0;
-    case CURLE_URL_MALFORMAT:
-        return -EINVAL;
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        return -ENOENT;
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_INTERFACE_FAILED:
-        return system_error(request, easy, -ECONNREFUSED);
-    case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
-        return system_error(request, easy, -EPROTO);
-    case CURLE_OPERATION_TIMEDOUT:
-        return -ETIMEDOUT;
-    case CURLE_OUT_OF_MEMORY:
-        return -ENOMEM;
-    case CURLE_TOO_MANY_REDIRECTS:
-        return -ELOOP;
-    case CURLE_FILESIZE_EXCEEDED:
-        return -EMSGSIZE;
-    case CURLE_NO_CONNECTION_AVAILABLE:
-        return -EAGAIN;
-    case CURLE_NOT_BUILT_IN:
-        return -ENOSYS;
-    default:
-        return -EPROTO; /* of TLS, of HTTP, or the end came early */
+    for (; text != NULL && *text != '\0'; text++) {
+        if ((unsigned char) *text < 0x20 || *text == 0x7f)
+            return false;
     }
+    return true;
 }
 
-/* For uco_http_error(): the URL, what it was redirected to, and what went wrong. Without memory
- * there are no words. */
-static void
-request_explain(const struct request *request, const char *asked, int error)
+/* What is wrong with a request; NULL: nothing. */
+static const char *
+request_fault(const uco_http_request_options *asked)
 {
-    struct uco__task *task = request->task;
-    const char *why = request->why != NULL ? request->why : request->words;
-    char *text;
-    size_t used;
+    const char *const *header = asked->headers;
 
-    uco__free(task->http_error);
-    task->http_error = NULL;
-    text = error != 0 ? uco__allocate(ERROR_TEXT_MAX) : NULL;
-    if (text == NULL)
-        return;
-    task->http_error = text;
-    uco__http_url_show(text, ERROR_URL_MAX, asked);
-    used = strlen(text);
-    if (request->redirects > 0) {
-        used += (size_t) snprintf(text + used, ERROR_TEXT_MAX - used, ", redirected to ");
-        uco__http_url_show(text + used, ERROR_URL_MAX, request->url);
-        used += strlen(text + used);
+    if (isnan(asked->timeout) || asked->timeout < 0 || isnan(asked->expect_timeout))
+        return "a timeout is negative, or not a number";
+    if (asked->retries < 0 || asked->max_redirects < -1)
+        return "retries or max_redirects is negative";
+    if (asked->method != NULL && !method_valid(asked->method))
+        return "the method is not one";
+    if (asked->method != NULL && strcmp(asked->method, "CONNECT") == 0)
+        return "CONNECT is for proxies";
+    if (!text_valid(asked->range) || !text_valid(asked->token))
+        return "a control character in range or token";
+    for (; header != NULL && *header != NULL; header++) {
+        if (!uco__http_header_valid(*header))
+            return "a header is not one";
     }
-    snprintf(text + used, ERROR_TEXT_MAX - used, ": %s%s%s", why, why[0] != '\0' ? ": " : "",
-             uco_strerror(error));
+    return NULL;
 }
 
-const char *
-uco_http_error(const uco_http_client *c)
+static int
+request_check(const char *function, const uco_http_request_options *asked)
 {
+    const char *why;
     int error;
-    const struct uco__task *task = uco__task_current(&error);
 
-    (void) c; /* which client it was does not matter: it was this task's last request */
-    return task != NULL && task->http_error != NULL ? task->http_error : "";
+    if (asked->url == NULL)
+        return uco__misuse(-EINVAL, "%s: the URL is NULL", function);
+    why = request_fault(asked);
+    if (why == NULL)
+        return 0;
+    uco__http_explain_words(uco__task_current(&error), asked->url, why, -EINVAL);
+    return uco__misuse(-EINVAL, "%s: %s", function, why);
 }
 
-/* --- while curl works, on the loop's stack --- */
-
-static void
-silence_fire(struct uco__timer *timer)
+/* The URL with all its parts. */
+static int
+request_make_url(struct uco__http_exchange *exchange)
 {
-    struct request *request = UCO__CONTAINER(timer, struct request, silence);
-    struct uco_loop *loop = request->client->loop;
-    uint64_t until = uco__clock_after(request->heard, request->client->options.read_timeout);
+    const uco_http_request_options *asked = exchange->asked;
+    char *joined = uco__http_url_join(exchange->client->options.base_url, asked->url);
+    int r = 0;
 
-    if (until > uco__loop_now(loop)) {
-        uco__timer_start(loop, timer, until);
-        return;
+    if (joined == NULL)
+        return -ENOMEM;
+    exchange->url = joined;
+    if (asked->params == NULL)
+        return 0;
+    exchange->url = uco__http_url_add_params(joined, asked->params, &r);
+    if (exchange->url == NULL) {
+        exchange->url = joined;
+        return r;
     }
-    request->why = "nothing was received within read_timeout";
-    uco__http_transfer_fail(&request->transfer, -ETIMEDOUT);
+    uco__free(joined);
+    return 0;
 }
 
-/* From now on something is to be heard. */
-static void
-request_begun(struct uco__http_transfer *transfer)
-{
-    struct request *request = UCO__CONTAINER(transfer, struct request, transfer);
-    struct uco_loop *loop = request->client->loop;
+/* --- the chain --- */
 
-    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &request->old_error);
-    request->heard = uco__loop_now(loop);
-    uco__timer_stop(loop, &request->silence);
-    uco__timer_start(loop, &request->silence,
-                     uco__clock_after(request->heard, request->client->options.read_timeout));
-}
-
-static size_t
-curl_receives_header(char *data, size_t one, size_t size, void *arg)
-{
-    struct request *request = arg;
-    int r = uco__http_response_add_header(request->response, data, size);
-
-    (void) one;
-    request->heard = uco__loop_now(request->client->loop);
-    if (r < 0)
-        uco__http_transfer_fail(&request->transfer, r);
-    return r < 0 ? 0 : size;
-}
-
-static size_t
-curl_receives_body(char *data, size_t one, size_t size, void *arg)
-{
-    struct request *request = arg;
-    curl_off_t expected = -1;
-    int r;
-
-    (void) one;
-    request->heard = uco__loop_now(request->client->loop);
-    if (request->response->result.size == 0)
-        curl_easy_getinfo(request->transfer.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &expected);
-    r = uco__http_response_add_body(request->response, data, size, expected);
-    if (r == -EMSGSIZE)
-        request->why = "the body is larger than max_body";
-    if (r < 0)
-        uco__http_transfer_fail(&request->transfer, r);
-    return r < 0 ? 0 : size;
-}
-
-static void
-request_release(struct request *request)
-{
-    if (request->permit != NULL)
-        uco__http_limit_release(request->permit);
-    request->permit = NULL;
-}
-
-static void
-request_ended(struct uco__http_transfer *transfer)
-{
-    struct request *request = UCO__CONTAINER(transfer, struct request, transfer);
-
-    uco__timer_stop(request->client->loop, &request->silence);
-    request_release(request);
-}
-
-/* --- a hop --- */
-
+/* On to where the answer leads. What was asked there depends on the answer's kind. */
 static int
-easy_setup(struct request *request, CURL *easy, struct curl_slist *resolve)
+chain_redirect(struct uco__http_exchange *exchange)
 {
-    struct uco_http_client *client = request->client;
-    bool abroad =
-        request->redirects > 0 && !uco__http_origin_same(&request->origin, &request->first);
-    bool http2 = request->origin.tls && !client->options.http1_only;
-    CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    long status = exchange->response->result.status;
+    bool post = strcmp(exchange->method, "POST") == 0;
+    int r = 0;
 
-    UCO__HTTP_SET(code, easy, CURLOPT_RESOLVE, resolve);
-    UCO__HTTP_SET(code, easy, CURLOPT_HTTPHEADER,
-                  abroad ? client->headers_abroad : client->headers);
-    UCO__HTTP_SET(code, easy, CURLOPT_HTTP_VERSION,
-                  (long) (http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    /* Only where a connection may carry several: a plain one would make the others wait for the
-     * first one's answer. */
-    UCO__HTTP_SET(code, easy, CURLOPT_PIPEWAIT, (long) http2);
-    UCO__HTTP_SET(code, easy, CURLOPT_ERRORBUFFER, request->words);
-    UCO__HTTP_SET(code, easy, CURLOPT_HEADERFUNCTION, curl_receives_header);
-    UCO__HTTP_SET(code, easy, CURLOPT_HEADERDATA, request);
-    UCO__HTTP_SET(code, easy, CURLOPT_WRITEFUNCTION, curl_receives_body);
-    UCO__HTTP_SET(code, easy, CURLOPT_WRITEDATA, request);
-    return code == CURLE_OK ? 0 : -ENOMEM;
-}
-
-/* Gives it back without what points into the request's frame, which is about to go. curl forgets no
- * error of the system's, and would tell it again in another request that fails for another reason.
- * */
-static void
-easy_give(struct uco_http_client *client, CURL *easy)
-{
-    long error = 0;
-
-    curl_easy_setopt(easy, CURLOPT_RESOLVE, NULL);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
-    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
-    if (error == 0)
-        uco__http_client_give_easy(client, easy);
-    else
-        curl_easy_cleanup(easy);
-}
-
-static int
-request_judge(struct request *request, CURL *easy)
-{
-    int r = transfer_error(request, easy);
-
-    if (request->transfer.code == CURLE_COULDNT_CONNECT)
-        uco__http_names_forget(&request->client->names, &request->origin);
+    if (exchange->redirects == 0)
+        r = uco__http_origin_init(&exchange->first, exchange->url, &exchange->why);
+    if (r == 0)
+        r = uco__http_response_add_hop(exchange->response, status, exchange->url);
     if (r < 0)
         return r;
-    /* curl takes an end in the middle of the headers for an answer without body. */
-    if (!request->response->whole)
-        return request_fail(request, -EPROTO, "the connection was closed within the headers");
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &request->response->result.status);
+    exchange->url = exchange->location;
+    exchange->location = NULL;
+    if (exchange->redirects++ >= exchange->redirects_max) {
+        exchange->why = "too many redirects";
+        return -ELOOP;
+    }
+    if ((status == 303 && strcmp(exchange->method, "HEAD") != 0) ||
+        ((status == 301 || status == 302) && post)) {
+        exchange->method = "GET";
+        exchange->body_dropped |= exchange->with_body;
+        exchange->with_body = false;
+    }
+    if (!exchange->with_body || exchange->body.kind != UCO__HTTP_SOURCE)
+        return 0;
+    r = uco__http_body_rewind(&exchange->body);
+    if (r == -ESPIPE)
+        exchange->why = "a redirect wants the body once more, and it cannot be read twice";
+    return r;
+}
+
+/* 0: once more. Else the chain ends with the attempt's error. */
+static int
+chain_retry(struct uco__http_exchange *exchange, int error)
+{
+    double delay = exchange->delay;
+    int r = 0;
+
+    if (error < 0 && !uco__http_retry_wanted(exchange, error, &delay))
+        return error;
+    r = uco_sleep(delay);
+    if (r == 0 && exchange->with_body && exchange->body.kind == UCO__HTTP_SOURCE)
+        r = uco__http_body_rewind(&exchange->body);
+    if (r < 0)
+        return r;
+    exchange->attempt++;
+    exchange->why = NULL;
+    uco__free(exchange->words);
+    exchange->words = NULL;
     return 0;
 }
 
 static int
-request_transfer(struct request *request, CURL *easy, struct curl_slist *resolve)
+chain_call_hook(struct uco__http_exchange *exchange)
 {
-    int r = easy_setup(request, easy, resolve);
+    const uco_http_client_options *options = &exchange->client->options;
+    struct uco__http_response *response = exchange->response;
+    int r;
 
-    if (r < 0)
-        return r;
-    request->old_error = 0;
-    request->transfer.easy = easy;
-    request->transfer.begun = request_begun;
-    request->transfer.ended = request_ended;
-    uco__http_response_reset(request->response);
-    r = uco__http_driver_perform(&request->client->driver, request->task, &request->transfer);
-    return r < 0 ? r : request_judge(request, easy);
-}
-
-/* Where an answer leads on to: 1, and the URL; 0 if it is the end; or an error. */
-static int
-request_redirect(const struct request *request, CURL *easy, char **url)
-{
-    const char *location = NULL;
-
-    switch (request->response->result.status) {
-    case 301:
-    case 302:
-    case 303:
-    case 307:
-    case 308:
-        break;
-    default:
+    if (options->after_response == NULL)
         return 0;
-    }
-    curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &location);
-    if (location == NULL || request->client->options.max_redirects < 0)
+    if (!exchange->ended) /* else it was measured then, and has no handle any more */
+        uco__http_exchange_measure(exchange);
+    response->result.url = exchange->url;
+    r = options->after_response(&response->result, options->hook_arg);
+    response->result.url = NULL;
+    if (r >= 0)
         return 0;
-    *url = uco__string_copy(location);
-    return *url != NULL ? 1 : -ENOMEM;
-}
-
-static int
-request_perform(struct request *request, struct curl_slist *resolve)
-{
-    CURL *easy = uco__http_client_take_easy(request->client);
-    char *url = NULL;
-    int r;
-
-    if (easy == NULL)
-        return -ENOMEM;
-    r = request_transfer(request, easy, resolve);
-    if (r == 0)
-        r = request_redirect(request, easy, &url);
-    easy_give(request->client, easy);
-    if (r != 1)
-        return r;
-    uco__free(request->url);
-    request->url = url;
-    if (request->redirects++ >= request->client->options.max_redirects)
-        return request_fail(request, -ELOOP, "too many redirects");
-    return 1;
-}
-
-static int
-request_take_permit(struct request *request)
-{
-    struct uco_http_client *client = request->client;
-    uco_scope scope;
-    int r;
-
-    if (client->options.pool_timeout == UCO_FOREVER)
-        return uco__http_limit_acquire(&client->limit, request->task, request->origin.key,
-                                       &request->permit);
-    r = uco_scope_open(&scope, client->options.pool_timeout);
-    if (r < 0)
-        return r;
-    r = uco__http_limit_acquire(&client->limit, request->task, request->origin.key,
-                                &request->permit);
-    r = (int) uco_scope_close(&scope, r);
-    if (r == -ETIMEDOUT)
-        request->why = "no connection was free within pool_timeout";
-    return r;
-}
-
-/* A proxy asks for names itself; then curl is only to find the proxy. */
-static bool
-request_is_proxied(const struct request *request)
-{
-    const char *proxy = request->client->options.proxy;
-    bool tls = request->origin.tls;
-    /* HTTP_PROXY is not asked for: a CGI program has it from its client. */
-    const char *names[] = {tls ? "https_proxy" : "http_proxy", tls ? "HTTPS_PROXY" : "http_proxy",
-                           "all_proxy", "ALL_PROXY"};
-
-    if (proxy != NULL)
-        return proxy[0] != '\0';
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *value = getenv(names[i]);
-
-        if (value != NULL && value[0] != '\0')
-            return true;
-    }
-    return false;
-}
-
-static int
-request_find_host(struct request *request, struct curl_slist **resolve)
-{
-    struct uco_http_client *client = request->client;
-    uco_scope scope;
-    int r;
-
-    *resolve = NULL;
-    if (request_is_proxied(request))
-        return 0;
-    r = uco_scope_open(&scope, client->options.connect_timeout);
-    if (r < 0)
-        return r;
-    r = uco__http_names_find(&client->names, client->loop, &request->origin, resolve);
-    r = (int) uco_scope_close(&scope, r);
-    if (r < 0)
-        request->why = "the host's name was not found";
-    if (r == -ETIMEDOUT)
-        request->why = "the host's name was not found within connect_timeout";
-    return r;
-}
-
-/* 0: there is a response. 1: it leads on to another URL. */
-static int
-request_hop(struct request *request)
-{
-    struct curl_slist *resolve;
-    int r;
-
-    r = request_take_permit(request);
-    if (r < 0)
-        return r;
-    r = request_find_host(request, &resolve);
-    if (r == 0) {
-        r = request_perform(request, resolve);
-        curl_slist_free_all(resolve);
-    }
-    request_release(request);
+    exchange->why = "after_response";
+    if (!exchange->ended)
+        uco__http_exchange_end(exchange);
     return r;
 }
 
 static int
-request_run(struct request *request)
+chain_run(struct uco__http_exchange *exchange)
 {
     int r;
 
-    do {
-        uco__http_origin_done(&request->origin);
-        r = uco__http_origin_init(&request->origin, request->url, &request->why);
-        if (r == 0 && request->redirects == 0)
-            r = uco__http_origin_init(&request->first, request->url, &request->why);
+    for (;;) {
+        r = uco__http_hop_run(exchange);
+        if (r == 0) {
+            r = chain_call_hook(exchange);
+            if (r < 0 || exchange->verdict == UCO__HTTP_FINAL)
+                return r;
+        }
+        if (r == 0 && exchange->verdict == UCO__HTTP_REDIRECT)
+            r = chain_redirect(exchange);
+        else
+            r = chain_retry(exchange, r);
         if (r < 0)
             return r;
-        request->words[0] = '\0';
-        r = request_hop(request);
-    } while (r == 1);
+    }
+}
+
+/* A stream whose head is there. */
+static int
+chain_accept(struct uco__http_exchange *exchange)
+{
+    struct uco__http_upgrade *upgrade = exchange->upgrade;
+    int r = upgrade->accept(upgrade, exchange->response, &exchange->why);
+
+    if (r == 0)
+        exchange->due = UCO__NEVER;
+    else if (!exchange->ended)
+        uco__http_exchange_end(exchange);
     return r;
 }
 
-/* --- all of it --- */
-
-/* In the scope that the client's timeout, or its close, ends. */
 static int
-request_run_scoped(struct request *request)
+exchange_run_inside(struct uco__http_exchange *exchange)
 {
-    struct uco_http_client *client = request->client;
-    int r, inside;
+    int r = uco__http_body_plan(&exchange->body, exchange->asked);
 
-    r = uco_scope_open(&request->common.scope, client->options.timeout);
+    exchange->with_body = exchange->body.kind != UCO__HTTP_NO_BODY;
+    if (exchange->method == NULL)
+        exchange->method = exchange->with_body ? "POST" : "GET";
+    if (r == 0 && exchange->with_body && strcmp(exchange->method, "HEAD") == 0)
+        r = uco__misuse(-EINVAL, "a HEAD request has no body");
+    if (r == 0)
+        r = chain_run(exchange);
+    if (r == 0 && exchange->upgrade != NULL)
+        r = chain_accept(exchange);
+    uco__http_body_done(&exchange->body);
+    return r;
+}
+
+/* In the scope that the timeout, or the client's close, ends. */
+static int
+exchange_run(struct uco__http_exchange *exchange, double timeout)
+{
+    struct uco_http_client *client = exchange->client;
+    int r = uco_scope_open(&exchange->scope, timeout);
+    int inside;
+
     if (r < 0)
         return r;
-    uco__list_push_back(&client->requests, &request->common.link);
-    inside = request_run(request);
-    r = (int) uco_scope_close(&request->common.scope, inside);
+    exchange->due = uco__clock_after(uco__loop_now(client->loop), timeout);
+    uco__list_push_back(&client->exchanges, &exchange->link);
+    inside = exchange_run_inside(exchange);
+    r = (int) uco_scope_close(&exchange->scope, inside);
     if (inside == -ECANCELED)
-        request->why = r == -ETIMEDOUT   ? "it took longer than the client's timeout"
-                       : client->closing ? "the client was closed"
-                                         : NULL;
-    uco__http_client_request_done(client, &request->common);
+        exchange->why = r == -ETIMEDOUT   ? "it took longer than the timeout"
+                        : client->closing ? "the client was closed"
+                                          : NULL;
     /* A scope that was cancelled gives 0: it was the client's close that did it. */
     return inside < 0 && r == 0 ? inside : r;
 }
 
-static void
-request_finish(struct request *request)
-{
-    struct uco_http_response *result = &request->response->result;
+/* --- the call --- */
 
-    request->response->url = request->url;
-    request->url = NULL;
-    result->url = request->response->url;
-    result->text = result->size > 0 ? request->response->body : "";
+static void
+response_hand_over(struct uco__http_exchange *exchange, uco_http_response **response)
+{
+    struct uco__http_response *inner = exchange->response;
+
+    inner->url = exchange->url;
+    inner->result.url = inner->url;
+    if (!exchange->streamed)
+        inner->result.text = inner->end > 0 ? inner->body : "";
+    *response = &inner->result;
+    if (exchange->ended) {
+        inner->error = exchange->streamed ? exchange->result : 0;
+        uco__http_response_keep_words(inner, exchange);
+        exchange->url = NULL;
+        exchange->response = NULL;
+        uco__http_exchange_free(exchange);
+    } else {
+        /* Each has its own: whoever of them goes first. */
+        inner->url = uco__string_copy(exchange->url);
+        inner->result.url = inner->url != NULL ? inner->url : "";
+        uco__http_exchange_detach(exchange);
+    }
+}
+
+static struct uco__http_exchange *
+exchange_new(struct uco_http_client *client, const uco_http_request_options *asked,
+             const struct call *call)
+{
+    struct uco__http_exchange *exchange = uco__allocate(sizeof *exchange);
+    int error;
+
+    if (exchange == NULL)
+        return NULL;
+    uco__list_init(&exchange->link);
+    exchange->client = client;
+    exchange->asked = asked;
+    exchange->task = uco__task_current(&error);
+    exchange->file = call->file;
+    exchange->line = call->line;
+    exchange->streamed = call->streamed;
+    exchange->upgrade = call->upgrade;
+    if (call->upgrade != NULL)
+        call->upgrade->exchange = exchange;
+    exchange->method = asked->method;
+    exchange->redirects_max =
+        asked->max_redirects != 0 ? asked->max_redirects : client->options.max_redirects;
+    exchange->retries = asked->retries;
+    exchange->progress = asked->progress;
+    exchange->progress_arg = asked->progress_arg;
+    return exchange;
 }
 
 static int
-request_get(struct request *request, const char *url, uco_http_response **response)
+request_do(struct uco_http_client *client, const uco_http_request_options *asked,
+           uco_http_response **response, const struct call *call)
 {
-    char *asked = uco__http_url_join(request->client->options.base_url, url);
-    int r = -ENOMEM;
+    struct uco__http_exchange *exchange;
+    int r;
 
-    request->url = uco__string_copy(asked);
-    request->response = uco__http_response_new(request->client->options.max_body);
-    if (request->url != NULL && request->response != NULL)
-        r = request_run_scoped(request);
-    request_explain(request, asked != NULL ? asked : url, r);
-    if (r == 0) {
-        request_finish(request);
-        *response = &request->response->result;
-    } else {
-        uco_http_response_free((uco_http_response *) request->response);
-    }
-    uco__http_origin_done(&request->origin);
-    uco__http_origin_done(&request->first);
-    uco__free(request->url);
-    uco__free(asked);
+    if (response != NULL)
+        *response = NULL;
+    r = uco__http_client_check(client, call->function);
+    if (r < 0 && r != -ECANCELED)
+        return r;
+    if (asked == NULL || response == NULL)
+        return uco__misuse(-EINVAL, "%s: the request or the response is NULL", call->function);
+    if (r == 0)
+        r = request_check(call->function, asked);
+    if (r == -EINVAL)
+        return r;
+    exchange = exchange_new(client, asked, call);
+    if (exchange == NULL)
+        return -ENOMEM;
+    if (r == 0)
+        r = request_make_url(exchange);
+    if (r == 0)
+        r = exchange_run(exchange, asked->timeout > 0 ? asked->timeout : client->options.timeout);
+    else if (client->closing)
+        exchange->why = "the client was closed";
+    uco__http_explain(exchange, call->upgrade != NULL ? call->upgrade->url : asked->url, r);
+    client->attempts = exchange->attempt + 1;
+    if (r == 0)
+        response_hand_over(exchange, response);
+    else
+        uco__http_exchange_free(exchange);
     return r;
+}
+
+int
+uco__http_upgrade_open(struct uco_http_client *client, const uco_http_request_options *asked,
+                       struct uco__http_upgrade *upgrade, const char *function,
+                       struct uco__http_response **response)
+{
+    struct call call = {.function = function, .streamed = true, .upgrade = upgrade};
+    uco_http_response *result;
+    int r = request_do(client, asked, &result, &call);
+
+    *response = (struct uco__http_response *) result;
+    return r;
+}
+
+int
+uco_http_request(uco_http_client *c, const uco_http_request_options *request,
+                 uco_http_response **response)
+{
+    struct call call = {.function = "uco_http_request"};
+
+    return request_do(c, request, response, &call);
 }
 
 int
 uco_http_get(uco_http_client *c, const char *url, uco_http_response **response)
 {
-    struct request request = {.client = c};
-    int r;
+    struct call call = {.function = "uco_http_get"};
+    uco_http_request_options request = {.url = url};
 
-    if (response != NULL)
-        *response = NULL;
-    request.task = uco__task_current(&r);
-    if (request.task == NULL)
-        return uco__misuse(r, "uco_http_get: not in a coroutine");
-    if (c == NULL || url == NULL || response == NULL)
-        return uco__misuse(-EINVAL, "uco_http_get: the client, the URL or the response is NULL");
-    if (c->loop != uco_get_running_loop())
-        return uco__misuse(-EPERM, "uco_http_get: another loop's client");
-    uco__timer_init(&request.silence, silence_fire);
-    r = c->closing ? -ECANCELED : uco__checkpoint();
-    if (r == 0)
-        return request_get(&request, url, response);
-    request_explain(&request, url, r);
-    return r;
+    return request_do(c, &request, response, &call);
+}
+
+int
+uco_http_stream_at(const char *file, int line, uco_http_client *c,
+                   const uco_http_request_options *request, uco_http_response **response)
+{
+    struct call call = {
+        .function = "uco_http_stream", .file = file, .line = line, .streamed = true};
+
+    return request_do(c, request, response, &call);
+}
+
+int(uco_http_stream)(uco_http_client *c, const uco_http_request_options *request,
+                     uco_http_response **response)
+{
+    return uco_http_stream_at(NULL, 0, c, request, response);
 }

@@ -4,18 +4,17 @@
 
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static void
 client_open(struct fixture *f, const uco_http_client_options *options)
 {
-    static char base_url[64];
-
     f->options = *options;
-    snprintf(base_url, sizeof base_url, "http://127.0.0.1:%u", (unsigned) f->server.port);
+    snprintf(f->base_url, sizeof f->base_url, "http://127.0.0.1:%u", (unsigned) f->server.port);
     if (f->options.base_url == NULL)
-        f->options.base_url = base_url;
+        f->options.base_url = f->base_url;
     if (f->options.proxy == NULL)
         f->options.proxy = "";
     f->client = uco_http_client_new(&f->options);
@@ -68,9 +67,15 @@ serve(void (*body)(struct fixture *f))
 }
 
 void
+serve_virtually_with(const uco_http_client_options *options, void (*body)(struct fixture *f))
+{
+    serve_on(UCO_CLOCK_VIRTUAL, options, body);
+}
+
+void
 serve_virtually(void (*body)(struct fixture *f))
 {
-    serve_on(UCO_CLOCK_VIRTUAL, &(uco_http_client_options){0}, body);
+    serve_virtually_with(&(uco_http_client_options){0}, body);
 }
 
 uco_http_response *
@@ -120,6 +125,148 @@ expect_error(struct fixture *f, const char *url, int error)
     ck_assert_ptr_null(response);
     ck_assert_msg(strstr(uco_http_error(f->client), url) != NULL, "'%s' does not name %s",
                   uco_http_error(f->client), url);
+}
+
+uco_http_response *
+ask(struct fixture *f, const uco_http_request_options *request)
+{
+    uco_http_response *response;
+    int r = uco_http_request(f->client, request, &response);
+
+    ck_assert_msg(r == 0, "%s: %d, %s", request->url, r, uco_http_error(f->client));
+    ck_assert_ptr_nonnull(response);
+    ck_assert_ptr_nonnull(response->text);
+    ck_assert_str_eq(uco_http_error(f->client), "");
+    return response;
+}
+
+void
+expect_answer(struct fixture *f, const uco_http_request_options *request, long status,
+              const char *text)
+{
+    uco_http_response *response = ask(f, request);
+
+    ck_assert_int_eq(response->status, status);
+    if (text != NULL)
+        ck_assert_str_eq(response->text, text);
+    uco_http_response_free(response);
+}
+
+void
+expect_failure(struct fixture *f, const uco_http_request_options *request, int error)
+{
+    uco_http_response *response = (uco_http_response *) (void *) f;
+    int r = uco_http_request(f->client, request, &response);
+
+    ck_assert_msg(r == error, "%s: %d (%s) and not %d", request->url, r, uco_http_error(f->client),
+                  error);
+    ck_assert_ptr_null(response);
+    ck_assert_str_ne(uco_http_error(f->client), "");
+}
+
+uco_http_response *
+open_stream(struct fixture *f, const char *url)
+{
+    const uco_http_request_options request = {.url = url};
+    uco_http_response *response;
+    int r = uco_http_stream(f->client, &request, &response);
+
+    ck_assert_msg(r == 0, "%s: %d, %s", url, r, uco_http_error(f->client));
+    ck_assert_ptr_nonnull(response);
+    ck_assert_ptr_null(response->text);
+    return response;
+}
+
+bool
+bytes_are_right(const void *data, size_t size, size_t position)
+{
+    const char *bytes = data;
+
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] != server_byte(position + i))
+            return false;
+    }
+    return true;
+}
+
+size_t
+drain(uco_http_response *response, size_t n)
+{
+    char *bytes = malloc(n);
+    size_t size = 0;
+    ssize_t r;
+
+    ck_assert_ptr_nonnull(bytes);
+    while ((r = uco_http_read(response, bytes, n)) > 0) {
+        ck_assert_uint_le((size_t) r, n);
+        ck_assert(bytes_are_right(bytes, (size_t) r, size));
+        size += (size_t) r;
+        ck_assert_uint_eq(response->size, size);
+    }
+    ck_assert_int_eq(r, 0);
+    free(bytes);
+    return size;
+}
+
+/* /endless begins anew each page. */
+static bool
+page_is_right(const char *bytes, size_t size, size_t position)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] != server_byte((position + i) % SERVER_PAGE))
+            return false;
+    }
+    return true;
+}
+
+void
+read_endless(uco_http_response *response, size_t size)
+{
+    char bytes[4096];
+    size_t position = response->size;
+
+    while (size > 0) {
+        ssize_t r = uco_http_read(response, bytes, size < sizeof bytes ? size : sizeof bytes);
+
+        ck_assert_int_gt(r, 0);
+        ck_assert(page_is_right(bytes, (size_t) r, position));
+        position += (size_t) r;
+        size -= (size_t) r;
+    }
+}
+
+void
+until_stalled(const struct fixture *f)
+{
+    uint64_t before;
+
+    do {
+        before = f->server.sent;
+        ck_assert_int_eq(uco_sleep(0.03), 0);
+    } while (f->server.sent == 0 || f->server.sent != before);
+}
+
+bool
+was_sent(const struct fixture *f, const char *header)
+{
+    char line[1024];
+
+    snprintf(line, sizeof line, "\r\n%s\r\n", header);
+    return strstr(f->server.last, line) != NULL;
+}
+
+void
+until_busy(const struct fixture *f, unsigned n)
+{
+    while (f->server.busy != n)
+        ck_assert_int_eq(uco_sleep(0.001), 0);
+}
+
+void
+until_open(const struct fixture *f, unsigned n)
+{
+    while (f->server.open != n)
+        ck_assert_int_eq(uco_sleep(0.001), 0);
 }
 
 intptr_t

@@ -1,41 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "server.h"
+/* The server itself: connections, requests and their bodies. */
+
+#include "connection.h"
 
 #include <check.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
-
-struct connection {
-    struct server *server;
-    int fd;
-    size_t used;
-    char buffer[4096];
-    const char *path; /* of the present request */
-};
-
-char
-server_byte(size_t position)
-{
-    return (char) ('a' + position % 23);
-}
 
 /* --- what is sent --- */
 
-static int
-put(struct connection *c, const char *text)
+int
+put_bytes(struct connection *c, const void *data, size_t size)
 {
-    ssize_t r = uco_write_all(c->fd, text, strlen(text), NULL);
+    ssize_t r = uco_write_all(c->fd, data, size, NULL);
 
     return r < 0 ? (int) r : 0;
 }
 
-static int
+int
+put(struct connection *c, const char *text)
+{
+    return put_bytes(c, text, strlen(text));
+}
+
+int
 put_head(struct connection *c, const char *status, size_t size)
 {
     char head[128];
@@ -44,260 +38,271 @@ put_head(struct connection *c, const char *status, size_t size)
     return put(c, head);
 }
 
-static int
+int
 put_page(struct connection *c, const char *status, const char *text)
 {
     int r = put_head(c, status, strlen(text));
 
-    return r < 0 ? r : put(c, text);
+    return r < 0 || c->without_body ? r : put(c, text);
 }
 
-/* The rest of the path is a number. */
-static size_t
-number(const struct connection *c)
+/* --- what is received --- */
+
+/* More into the buffer, which has room: 0, or an error; also at the end. */
+static int
+connection_fill(struct connection *c)
+{
+    ssize_t n;
+
+    if (c->start > 0) {
+        memmove(c->buffer, c->buffer + c->start, c->end - c->start);
+        c->end -= c->start;
+        c->start = 0;
+    }
+    if (c->end == sizeof c->buffer - 1)
+        return -EMSGSIZE;
+    n = uco_read(c->fd, c->buffer + c->end, sizeof c->buffer - 1 - c->end);
+    if (n <= 0)
+        return n < 0 ? (int) n : -ENODATA;
+    c->end += (size_t) n;
+    return 0;
+}
+
+/* Up to n bytes of the body. */
+static ssize_t
+connection_take(struct connection *c, void *buf, size_t n)
+{
+    size_t here = c->end - c->start;
+    ssize_t r;
+
+    if (here > 0) {
+        n = n < here ? n : here;
+        memcpy(buf, c->buffer + c->start, n);
+        c->start += n;
+        return (ssize_t) n;
+    }
+    if (c->pace > 0) {
+        n = n < c->pace ? n : c->pace;
+        r = uco_sleep(0.001);
+        if (r < 0)
+            return r;
+    }
+    r = uco_read(c->fd, buf, n);
+    return r == 0 ? -ENODATA : r;
+}
+
+/* By half as much again: a body of many chunks is not copied for each of them. */
+static void
+body_grow(struct connection *c, size_t n)
+{
+    if (c->body_room - c->body_size > n)
+        return;
+    c->body_room = c->body_size + n + 1;
+    c->body_room += c->body_room / 2;
+    c->body = realloc(c->body, c->body_room);
+    ck_assert_ptr_nonnull(c->body);
+}
+
+static int
+body_take_bytes(struct connection *c, size_t n)
+{
+    body_grow(c, n);
+    while (n > 0) {
+        ssize_t r = connection_take(c, c->body + c->body_size, n);
+
+        if (r < 0)
+            return (int) r;
+        c->body_size += (size_t) r;
+        c->server->received += (size_t) r;
+        n -= (size_t) r;
+    }
+    return 0;
+}
+
+static int
+body_take_line(struct connection *c, char *line, size_t size)
+{
+    size_t used = 0;
+
+    do {
+        ssize_t r = connection_take(c, line + used, 1);
+
+        if (r < 0)
+            return (int) r;
+        if (++used == size)
+            return -EMSGSIZE;
+    } while (line[used - 1] != '\n');
+    line[used] = '\0';
+    return 0;
+}
+
+static int
+body_take_chunks(struct connection *c)
+{
+    char line[64];
+    size_t size;
+    int r;
+
+    do {
+        r = body_take_line(c, line, sizeof line);
+        if (r < 0)
+            return r;
+        size = strtoul(line, NULL, 16);
+        r = body_take_bytes(c, size);
+        if (r == 0)
+            r = body_take_line(c, line, sizeof line);
+        if (r < 0)
+            return r;
+        if (strcmp(line, "\r\n") != 0)
+            return -EPROTO;
+    } while (size > 0);
+    return 0;
+}
+
+int
+body_take(struct connection *c)
+{
+    struct server *server = c->server;
+    int r = 0;
+
+    if (c->expects) {
+        c->expects = false;
+        r = put(c, "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    if (r == 0)
+        r = c->chunked ? body_take_chunks(c) : body_take_bytes(c, c->announced);
+    if (r < 0)
+        return r;
+    c->taken = true;
+    free(server->body);
+    server->body = NULL;
+    if (c->body_size > 0) {
+        server->body = malloc(c->body_size + 1);
+        ck_assert_ptr_nonnull(server->body);
+        memcpy(server->body, c->body, c->body_size);
+        server->body[c->body_size] = '\0';
+    }
+    server->body_size = c->body_size;
+    server->body_chunked = c->chunked;
+    return 0;
+}
+
+/* --- requests --- */
+
+const char *
+head_value(const struct connection *c, const char *name, char *buf, size_t size)
+{
+    size_t length = strlen(name);
+
+    for (const char *line = strstr(c->head, "\r\n"); line != NULL; line = strstr(line, "\r\n")) {
+        line += 2;
+        if (strncasecmp(line, name, length) == 0 && line[length] == ':') {
+            line += length + 1;
+            line += strspn(line, " ");
+            snprintf(buf, size, "%.*s", (int) strcspn(line, "\r"), line);
+            return buf;
+        }
+    }
+    return NULL;
+}
+
+size_t
+path_number(const struct connection *c)
 {
     return strtoul(strrchr(c->path, '/') + 1, NULL, 10);
 }
 
-static char *
-page_new(size_t size)
+/* Until a head is in the buffer: its length. */
+static ssize_t
+request_read(struct connection *c)
 {
-    char *page = malloc(size + 1);
+    for (;;) {
+        const char *end;
+        int r;
 
-    ck_assert_ptr_nonnull(page);
-    for (size_t i = 0; i < size; i++)
-        page[i] = server_byte(i);
-    return page;
+        c->buffer[c->end] = '\0';
+        end = strstr(c->buffer + c->start, "\r\n\r\n");
+        if (end != NULL)
+            return end + 4 - (c->buffer + c->start);
+        r = connection_fill(c);
+        if (r < 0)
+            return r;
+    }
 }
 
-/* --- the pages; 0: the connection goes on. --- */
+static void
+request_frame(struct connection *c)
+{
+    char value[64];
+
+    c->without_body = strncmp(c->head, "HEAD ", 5) == 0;
+    c->expects = head_value(c, "Expect", value, sizeof value) != NULL;
+    c->chunked = head_value(c, "Transfer-Encoding", value, sizeof value) != NULL;
+    c->announced = 0;
+    if (head_value(c, "Content-Length", value, sizeof value) != NULL)
+        c->announced = strtoul(value, NULL, 10);
+    free(c->body);
+    c->body = NULL;
+    c->body_size = 0;
+    c->body_room = 0;
+    c->taken = false;
+    c->pace = 0;
+}
+
+static void
+request_note(struct connection *c)
+{
+    struct server *server = c->server;
+    size_t used = strlen(server->log);
+
+    memcpy(server->last, c->head, sizeof server->last);
+    snprintf(server->log + used, sizeof server->log - used, "%.*s %s\n",
+             (int) strcspn(c->head, " "), c->head, c->path);
+    if (server->requests < sizeof server->when / sizeof server->when[0])
+        server->when[server->requests] = uco_time();
+    server->expected = c->expects;
+    server->requests++;
+    c->requests++;
+}
 
 static int
-page_bytes(struct connection *c)
+request_answer(struct connection *c)
 {
-    size_t size = number(c);
-    char *page = page_new(size);
-    ssize_t r = put_head(c, "200 OK", size);
+    bool early;
+    page_fn *page = page_find(c->path, &early);
+    int r = early ? 0 : body_take(c);
 
     if (r == 0)
-        r = uco_write_all(c->fd, page, size, NULL);
-    free(page);
-    return r < 0 ? (int) r : 0;
+        r = page != NULL ? page(c) : put_page(c, "404 Not Found", "no such page");
+    /* What follows may be the body, or not: nobody can tell. */
+    return r == 0 && !c->taken ? -ECONNABORTED : r;
 }
 
 static int
-page_chunked(struct connection *c)
+connection_answer(struct connection *c, size_t length)
 {
-    size_t size = number(c);
-    char *page = page_new(size);
-    char line[32];
-    int r = put(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    struct server *server = c->server;
+    char path[2048];
+    int r;
 
-    for (size_t done = 0; r >= 0 && done < size; done += 1000) {
-        size_t part = size - done < 1000 ? size - done : 1000;
-
-        snprintf(line, sizeof line, "%zx\r\n", part);
-        r = put(c, line);
-        if (r >= 0)
-            r = (int) uco_write_all(c->fd, page + done, part, NULL);
-        if (r >= 0)
-            r = put(c, "\r\n");
-    }
-    free(page);
-    return r < 0 ? r : put(c, "0\r\n\r\n");
-}
-
-static int
-page_late(struct connection *c)
-{
-    int r = uco_sleep((double) number(c) / 1000);
-
-    return r < 0 ? r : put_page(c, "200 OK", "late");
-}
-
-static int
-page_status(struct connection *c)
-{
-    char status[32];
-
-    snprintf(status, sizeof status, "%zu Status", number(c));
-    return put_page(c, status, "status");
-}
-
-static int
-page_echo(struct connection *c)
-{
-    return put_page(c, "200 OK", c->server->last);
-}
-
-static int
-page_headers(struct connection *c)
-{
-    return put(c, "HTTP/1.1 200 OK\r\n"
-                  "Content-Type: text/plain; charset=utf-8\r\n"
-                  "X-Twice: first\r\nX-Twice: second\r\n"
-                  "X-Folded: one\r\n   two\r\n"
-                  "X-Empty:\r\n"
-                  "X-Spaces:  \t padded \t \r\n"
-                  "Content-Length: 2\r\n\r\nok");
-}
-
-static int
-page_gzip(struct connection *c)
-{
-    static const unsigned char body[] = {
-        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0xcb,
-        0x48, 0xcd, 0xc9, 0xc9, 0xd7, 0x51, 0x48, 0xaf, 0xca, 0x2c, 0xe0,
-        0x02, 0x00, 0x86, 0x1f, 0x82, 0xa4, 0x0c, 0x00, 0x00, 0x00,
-    };
-    int r = put(c, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 32\r\n\r\n");
-
-    return r < 0 ? r : (int) uco_write_all(c->fd, body, sizeof body, NULL);
-}
-
-static int
-page_continue(struct connection *c)
-{
-    return put(c, "HTTP/1.1 100 Continue\r\nX-Early: yes\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n"
-                  "HTTP/1.1 200 OK\r\nX-Late: yes\r\nContent-Length: 4\r\n\r\ndone");
-}
-
-static int
-put_redirect(struct connection *c, const char *status, const char *location)
-{
-    char head[512];
-
-    snprintf(head, sizeof head, "HTTP/1.1 %s\r\nLocation: %s\r\nContent-Length: 5\r\n\r\nmoved",
-             status, location);
-    return put(c, head);
-}
-
-static int
-page_redirect(struct connection *c)
-{
-    size_t left = number(c);
-    char location[64];
-
-    if (left == 0)
-        return put_page(c, "200 OK", "there");
-    snprintf(location, sizeof location, "%zu", left - 1);
-    return put_redirect(c, left % 2 == 0 ? "302 Found" : "301 Moved Permanently", location);
-}
-
-static int
-page_to(struct connection *c)
-{
-    return put_redirect(c, "307 Temporary Redirect", c->path + strlen("/to/"));
-}
-
-static int
-page_loop(struct connection *c)
-{
-    return put_redirect(c, "302 Found", "/loop");
-}
-
-static int
-page_cookie(struct connection *c)
-{
-    return put(
-        c,
-        "HTTP/1.1 200 OK\r\nSet-Cookie: taste=sweet; Max-Age=9999\r\nContent-Length: 3\r\n\r\nset");
-}
-
-static int
-page_leave(struct connection *c)
-{
-    int r = put_page(c, "200 OK", "left");
-
-    return r < 0 ? r : -ECONNABORTED;
-}
-
-static int
-page_short(struct connection *c)
-{
-    int r = put(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789");
-
-    return r < 0 ? r : -ECONNABORTED;
-}
-
-static int
-page_more(struct connection *c)
-{
-    return put(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n0123456789");
-}
-
-static int
-page_reset(struct connection *c)
-{
-    const struct linger at_once = {.l_onoff = 1};
-    int r = page_short(c);
-
-    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    snprintf(c->head, sizeof c->head, "%.*s", (int) length, c->buffer + c->start);
+    c->start += length;
+    snprintf(path, sizeof path, "%.*s", (int) strcspn(strchr(c->head, ' ') + 1, " "),
+             strchr(c->head, ' ') + 1);
+    c->path = path;
+    request_frame(c);
+    request_note(c);
+    server->busy++;
+    if (server->busy > server->peak)
+        server->peak = server->busy;
+    r = request_answer(c);
+    server->busy--;
     return r;
 }
 
-static int
-page_cut(struct connection *c)
-{
-    int r = put(c, "HTTP/1.1 200 OK\r\nContent-Type: text/pl");
+/* --- connections --- */
 
-    return r < 0 ? r : -ECONNABORTED;
-}
-
-static int
-page_nothing(struct connection *c)
-{
-    (void) c;
-    return -ECONNABORTED;
-}
-
-static int
-page_garbage(struct connection *c)
-{
-    int r = put(c, "I do not speak HTTP, and never have.\r\n\r\n");
-
-    return r < 0 ? r : -ECONNABORTED;
-}
-
-static int
-page_badchunk(struct connection *c)
-{
-    return put(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\nxxxx\r\n0\r\n\r\n");
-}
-
-static int
-page_badgzip(struct connection *c)
-{
-    return put(c,
-               "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\n0123456789");
-}
-
-static int
-page_flood(struct connection *c)
-{
-    int r = put(c, "HTTP/1.1 200 OK\r\n");
-
-    while (r >= 0)
-        r = put(
-            c,
-            "X-Flood: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n");
-    return r;
-}
-
-static int
-page_endless(struct connection *c)
-{
-    char *page = page_new(16384);
-    ssize_t r = put(c, "HTTP/1.1 200 OK\r\n\r\n");
-
-    while (r >= 0)
-        r = uco_write_all(c->fd, page, 16384, NULL);
-    free(page);
-    return (int) r;
-}
-
-/* Until the client has gone. */
-static int
+int
 stall(struct connection *c)
 {
     char byte;
@@ -306,137 +311,12 @@ stall(struct connection *c)
     return r < 0 ? (int) r : -ECONNABORTED;
 }
 
-static int
-page_stallhead(struct connection *c)
+void
+reset_at_close(struct connection *c)
 {
-    int r = put(c, "HTTP/1.1 200 OK\r\nContent-Ty");
+    const struct linger at_once = {.l_onoff = 1};
 
-    return r < 0 ? r : stall(c);
-}
-
-static int
-page_stallbody(struct connection *c)
-{
-    int r = put(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789");
-
-    return r < 0 ? r : stall(c);
-}
-
-static int
-page_drip(struct connection *c)
-{
-    size_t size = number(c);
-    int r = put_head(c, "200 OK", size);
-
-    for (size_t i = 0; r >= 0 && i < size; i++) {
-        char byte = server_byte(i);
-
-        r = (int) uco_write_all(c->fd, &byte, 1, NULL);
-        if (r >= 0)
-            r = uco_sleep(0.005);
-    }
-    return r < 0 ? r : 0;
-}
-
-static const struct {
-    const char *prefix;
-    int (*page)(struct connection *c);
-} pages[] = {
-    {"/bytes/", page_bytes},
-    {"/chunked/", page_chunked},
-    {"/late/", page_late},
-    {"/status/", page_status},
-    {"/echo", page_echo},
-    {"/headers", page_headers},
-    {"/gzip", page_gzip},
-    {"/continue", page_continue},
-    {"/redirect/", page_redirect},
-    {"/to/", page_to},
-    {"/loop", page_loop},
-    {"/cookie", page_cookie},
-    {"/leave", page_leave},
-    {"/short", page_short},
-    {"/more", page_more},
-    {"/reset", page_reset},
-    {"/cut", page_cut},
-    {"/nothing", page_nothing},
-    {"/garbage", page_garbage},
-    {"/badchunk", page_badchunk},
-    {"/badgzip", page_badgzip},
-    {"/flood", page_flood},
-    {"/endless", page_endless},
-    {"/stallhead", page_stallhead},
-    {"/stallbody", page_stallbody},
-    {"/stall", stall},
-    {"/drip/", page_drip},
-};
-
-/* --- connections --- */
-
-/* The length of the next request's head; 0 at the end. */
-static ssize_t
-request_read(struct connection *c)
-{
-    for (;;) {
-        const char *end;
-        ssize_t n;
-
-        c->buffer[c->used] = '\0';
-        end = strstr(c->buffer, "\r\n\r\n");
-        if (end != NULL)
-            return end + 4 - c->buffer;
-        if (c->used == sizeof c->buffer - 1)
-            return -EMSGSIZE;
-        n = uco_read(c->fd, c->buffer + c->used, sizeof c->buffer - 1 - c->used);
-        if (n <= 0)
-            return n;
-        c->used += (size_t) n;
-    }
-}
-
-static int
-connection_answer(struct connection *c)
-{
-    struct server *server = c->server;
-    char *path = strchr(server->last, ' ') + 1;
-    char copy[512];
-    int r = -ENOENT;
-
-    snprintf(copy, sizeof copy, "%.*s", (int) strcspn(path, " "), path);
-    c->path = copy;
-    server->requests++;
-    server->busy++;
-    if (server->busy > server->peak)
-        server->peak = server->busy;
-    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
-        if (strncmp(copy, pages[i].prefix, strlen(pages[i].prefix)) == 0) {
-            r = pages[i].page(c);
-            break;
-        }
-    }
-    if (r == -ENOENT)
-        r = put_page(c, "404 Not Found", "no such page");
-    server->busy--;
-    return r;
-}
-
-static intptr_t
-connection_run(void *arg)
-{
-    struct connection *c = arg;
-    ssize_t length;
-    int r = 0;
-
-    while (r >= 0 && (length = request_read(c)) > 0) {
-        snprintf(c->server->last, sizeof c->server->last, "%.*s", (int) length, c->buffer);
-        c->used -= (size_t) length;
-        memmove(c->buffer, c->buffer + length, c->used);
-        r = connection_answer(c);
-    }
-    c->server->open--;
-    uco_close(c->fd);
-    free(c);
-    return 0;
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
 static void
@@ -446,7 +326,21 @@ connection_discard(void *arg)
 
     c->server->open--;
     uco_close(c->fd);
+    free(c->body);
     free(c);
+}
+
+static intptr_t
+connection_run(void *arg)
+{
+    struct connection *c = arg;
+    ssize_t length;
+    int r = 0;
+
+    while (r >= 0 && (length = request_read(c)) > 0)
+        r = connection_answer(c, (size_t) length);
+    connection_discard(c);
+    return 0;
 }
 
 /* Goes on when a test has taken memory or descriptors away. */
@@ -513,4 +407,6 @@ server_stop(struct server *server)
     uco_cancel(server->task);
     ck_assert_int_eq(uco_join(server->task), 0);
     server->task = NULL;
+    free(server->body);
+    server->body = NULL;
 }

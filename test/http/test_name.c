@@ -178,6 +178,8 @@ END_TEST
 static void
 get_known_to_nobody(struct fixture *f)
 {
+    char endless[300];
+
     expect_error(f, "http://invalid/", -ENOENT);
     atomic_store(&lookups, 0);
     expect_error(f, "http://some.host.invalid/", -ENOENT);
@@ -186,7 +188,13 @@ get_known_to_nobody(struct fixture *f)
     expect_text(f, "/late/0", "late");
     expect_text(f, named(f, "localhost", "/late/0"), "late");
     expect_text(f, named(f, "any.localhost", "/late/0"), "late");
+    expect_text(f, named(f, "LocalHost.", "/late/0"), "late");
+    expect_text(f, named(f, "any.localhost.", "/late/0"), "late");
     expect_error(f, "http://[::1]:1/", -ECONNREFUSED);
+    snprintf(endless, sizeof endless, "http://%0260d.localhost/", 0);
+    expect_error(f, endless, -ENOENT);
+    snprintf(endless, sizeof endless, "http://%0260d.test/", 0);
+    expect_error(f, endless, -ENOENT);
     ck_assert_uint_eq(atomic_load(&lookups), 0);
 }
 
@@ -279,6 +287,97 @@ START_TEST(closing_the_client_gives_a_lookup_up)
 }
 END_TEST
 
+/* --- what the user says --- */
+
+static void
+get_given(struct fixture *f)
+{
+    char one[64];
+    const char *const addresses[] = {
+        "unknown.test:*:127.0.0.9,127.0.0.1",
+        "other.test:1:127.0.0.1",
+        "192.0.2.1:*:127.0.0.1",
+        "localhost:*:127.0.0.9",
+        "twice.test:*:127.0.0.9",
+        "twice.test:*:127.0.0.1",
+        "port.test:*:127.0.0.9",
+        one,
+        NULL,
+    };
+
+    snprintf(one, sizeof one, "Port.test:%u:127.0.0.1", (unsigned) f->server.port);
+    reopen(f, &(uco_http_client_options){.addresses = addresses});
+    expect_text(f, named(f, "unknown.test", "/late/0"), "late");
+    expect_text(f, named(f, "UNKNOWN.test", "/leave"), "left");
+    expect_text(f, named(f, "192.0.2.1", "/leave"), "left");
+    expect_text(f, named(f, "twice.test", "/leave"), "left");
+    expect_text(f, named(f, "port.test", "/leave"), "left");
+    expect_error(f, named(f, "localhost", "/"), -ECONNREFUSED);
+    expect_error(f, "http://other.test:1/", -ECONNREFUSED);
+    ck_assert_uint_eq(atomic_load(&lookups), 0);
+    expect_text(f, named(f, "other.test", "/late/0"), "late");
+    ck_assert_uint_eq(atomic_load(&lookups), 1);
+    expect_text(f, named(f, "below.unknown.test", "/late/0"), "late");
+    ck_assert_uint_eq(atomic_load(&lookups), 2);
+}
+
+START_TEST(what_the_user_says_of_a_name_comes_first)
+{
+    serve(get_given);
+}
+END_TEST
+
+/* --- proxies --- */
+
+/* A client whose proxy is the test's server under a name. */
+static void
+through(struct fixture *f, const char *host, double connect_timeout)
+{
+    char proxy[64];
+
+    snprintf(proxy, sizeof proxy, "http://%s:%u", host, (unsigned) f->server.port);
+    reopen(f, &(uco_http_client_options){.proxy = proxy, .connect_timeout = connect_timeout});
+}
+
+static void
+get_through_named(struct fixture *f)
+{
+    through(f, "Local.Test", 0);
+    for (int i = 0; i < 3; i++)
+        uco_http_response_free(fetch(f, "http://unknown.test/leave"));
+    ck_assert_uint_eq(atomic_load(&lookups), 1);
+    through(f, "both.test", 0);
+    uco_http_response_free(fetch(f, "http://unknown.test/"));
+    ck_assert_uint_eq(atomic_load(&lookups), 2);
+    through(f, "localhost", 0);
+    uco_http_response_free(fetch(f, "http://unknown.test/"));
+    ck_assert_uint_eq(atomic_load(&lookups), 2);
+}
+
+START_TEST(a_proxys_name_is_looked_up_and_not_the_hosts)
+{
+    serve(get_through_named);
+}
+END_TEST
+
+static void
+get_through_unknown(struct fixture *f)
+{
+    through(f, "unknown.test", 0);
+    expect_error(f, "http://local.test/", -ENOENT);
+    ck_assert_ptr_nonnull(strstr(uco_http_error(f->client), "proxy"));
+    ck_assert_uint_eq(atomic_load(&lookups), 1);
+    through(f, "never.test", 0.02);
+    expect_error(f, "http://local.test/", -ETIMEDOUT);
+    atomic_store(&released, true);
+}
+
+START_TEST(a_proxy_without_address_keeps_nobody)
+{
+    serve(get_through_unknown);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -295,5 +394,8 @@ main(void)
     tcase_add_test(names, the_connect_timeout_is_the_lookups_too);
     tcase_add_test(names, a_lookup_goes_on_for_those_who_stay);
     tcase_add_test(names, closing_the_client_gives_a_lookup_up);
+    tcase_add_test(names, what_the_user_says_of_a_name_comes_first);
+    tcase_add_test(names, a_proxys_name_is_looked_up_and_not_the_hosts);
+    tcase_add_test(names, a_proxy_without_address_keeps_nobody);
     return suite_end(suite);
 }

@@ -11,8 +11,8 @@ from tree import Tree, finish, without_comments
 
 READ = re.compile(r"-\s*errno\b | \berrno\s*[!=]= | [!=]=\s*errno\b | \bswitch\s*\(\s*errno\b", re.X)
 
-# Files that may, and why.
-ALLOWED = {}
+# A program on the public API, whose functions that return a pointer set errno.
+ALLOWED = ("src/ufetch/",)
 
 
 def main():
@@ -21,7 +21,7 @@ def main():
     looked_at = 0
 
     for name in tree.files("src", ".c", ".h"):
-        if name.startswith("src/base/") or name in ALLOWED:
+        if name.startswith(("src/base/", *ALLOWED)):
             continue
         looked_at += 1
         text = without_comments(tree.read(name), keep_strings=False)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A file of src/ includes its own folder and the layers below it; system interfaces stay in their layer."""
 
+import os
 import re
 import sys
 
 from tree import Tree, finish, without_comments
 
+PROGRAMS = ["ufetch"]  # use the public headers only
 LAYERS = ["base", "core", "task", "sync", "io", "http"]
 
 # Where a system header may be included: its path's beginning, and the layer.
@@ -41,8 +43,8 @@ def check_system(layer, included):
     for beginning, where in CONFINED:
         if included.startswith(beginning) and layer != where:
             return f"<{included}> belongs in {where}/ only"
-    if layer not in ("http", "include") and included == "uco/http.h":
-        return "<uco/http.h> is http/'s"
+    if layer not in ("http", "include") and included.startswith("uco/http"):
+        return f"<{included}> is http/'s"
     return None
 
 
@@ -54,6 +56,11 @@ def main():
     for name in tree.files("src", ".c", ".h"):
         layer = name.split("/")[1]
         looked_at += 1
+        if layer in PROGRAMS:
+            for place, system, included in includes(tree, name):
+                if not system and os.path.dirname(included) not in ("", layer):
+                    problems.append(f'{place}: "{included}": a program uses the public headers')
+            continue
         if layer not in LAYERS:
             problems.append(f"{name}: {layer} is no layer")
             continue
@@ -69,8 +76,8 @@ def main():
             problem = check_system("include", included)
             if not system:
                 problem = f'"{included}": public headers include each other as <uco/...>'
-            elif included == "uco/http.h":
-                problem = "the core does without <uco/http.h>"
+            elif included.startswith("uco/http") and not name.startswith("include/uco/http"):
+                problem = f"the core does without <{included}>"
             if problem:
                 problems.append(f"{place}: {problem}")
 

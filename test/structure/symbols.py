@@ -3,7 +3,7 @@
 
 usage: symbols.py NM ROOT LIBRARY PART
 
-The headers of the part "http" are <uco/http.h>, of "core" all others. Functions that they declare UCO_API are exported
+The headers of the part "http" are <uco/http.h> and <uco/http/...>, of "core" all others. Functions that they declare UCO_API are exported
 under the version UCO_0, and nothing else is; what is under UCO_PRIVATE begins with uco__. No declaration lacks UCO_API.
 """
 
@@ -22,7 +22,7 @@ TYPE = re.compile(r"\btypedef\b[^;{]*(?:\{[^}]*\}[^;]*)?;")
 def declared(tree, part, problems):
     names = set()
     for header in tree.files("include", ".h"):
-        if header.endswith("/http.h") != (part == "http"):
+        if ("/http" in header) != (part == "http"):
             continue
         text = PREPROCESSOR.sub("", without_comments(tree.read(header)))
         for declaration in DECLARATION.findall(text):
