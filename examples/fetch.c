@@ -27,7 +27,7 @@ fetch(void *arg)
     int r = uco_http_get(item->client, item->url, &response);
 
     if (r < 0) {
-        printf("%s: %s\n", item->url, uco_strerror(r));
+        printf("%s\n", uco_http_error(item->client));
         return r;
     }
     printf("%s: %ld, %zu bytes\n", item->url, response->status, response->size);

@@ -19,9 +19,11 @@ NAME = re.compile(r"\b(?:uco|UCO)_\w*\w\b")
 DOCUMENTS = (
     "README.md",
     "docs/from-asyncio.md",
+    "docs/http.md",
     "docs/io.md",
     "docs/testing-your-code.md",
     "docs/tls.md",
+    "docs/ufetch.md",
 )
 
 # The environment is no identifier; neither is what a shell or meson calls the dependency.
@@ -55,6 +57,8 @@ extern uco_loop *loop;
 extern uco_future *future;
 extern uco_task *task, *tasks[3];
 extern uco_http_client *client;
+extern uco_http_response *response;
+extern uco_websocket *ws;
 extern uco_stream *stream;
 extern uco_stream_fn handler;
 extern int fd;
@@ -93,7 +97,7 @@ def compile_block(compiler, root, path, number, text):
 
 def declared_names(root):
     names = set(OTHER_NAMES)
-    for header in (root / "include/uco").glob("*.h"):
+    for header in (root / "include/uco").rglob("*.h"):
         names.update(NAME.findall(header.read_text(encoding="utf-8")))
     return names
 
