@@ -239,7 +239,7 @@ follow_one(struct fixture *f)
 
 START_TEST(a_stream_gets_nothing_of_what_was_kept_for_another)
 {
-    with_nginx_tls(&no_options, follow_one);
+    with_nginx_tls(&(uco_http_client_options){.timeout = 100}, follow_one);
 }
 END_TEST
 
