@@ -349,11 +349,19 @@ static intptr_t
 reads_half_from_memory(void *arg)
 {
     int fd = *(int *) arg;
+    bool kept = true;
     ssize_t r;
 
-    forget(fd, 0, 0);
-    ck_assert_int_eq(pread(fd, got, 4096, 0), 4096);
-    ck_assert(!is_in_memory(fd, 65536));
+    /* The kernel need not let go of all. (Looking makes it begin to fetch.) */
+    for (int i = 0; i < 10 && kept; i++) {
+        forget(fd, 0, 0);
+        ck_assert_int_eq(pread(fd, got, 4096, 0), 4096);
+        kept = is_in_memory(fd, 65536);
+    }
+    if (kept) {
+        test_skipped("this file system keeps what it is to forget");
+        return 0;
+    }
     /* The first try gets what is there, and has the kernel begin to fetch more. */
     uco_test_fail("read", 2, false, EIO);
     r = uco_pread(fd, got, 100000, 0);
