@@ -22,8 +22,8 @@
 #include <poll.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 32                       /* of curl's a turn: each may take it some 30 us */
-#define ADDED_MAX 16                        /* of those */
+#define EVENTS_MAX 20 /* of curl's a turn: each may take it some 50 us, others some 2 ms in all */
+#define ADDED_MAX 10  /* of those */
 #define RECEIVED_MAX ((size_t) 1024 * 1024) /* bytes a turn; curl takes some MB more at once */
 
 static void
