@@ -10,7 +10,7 @@
  * http/body.h       forms, multipart bodies, query parameters
  * http/response.h   responses: read at once, as a stream, by lines, as events
  * http/download.h   a URL into a file, going on where the last attempt ended
- * http/websocket.h  WebSocket, where libcurl has it
+ * http/websocket.h  WebSocket
  *
  * Only http and https, also after redirects. A status of 400 or more is a response, not an error. A
  * client belongs to its loop (-EPERM from another); one that is left open when its loop closes is

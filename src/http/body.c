@@ -211,14 +211,6 @@ uco__http_body_open(struct uco__http_body *body)
     return r;
 }
 
-int
-uco__http_body_init(struct uco__http_body *body, const uco_http_request_options *request)
-{
-    int r = uco__http_body_plan(body, request);
-
-    return r < 0 ? r : uco__http_body_open(body);
-}
-
 void
 uco__http_body_done(struct uco__http_body *body)
 {

@@ -54,8 +54,6 @@ int uco__http_body_plan(struct uco__http_body *body, const uco_http_request_opti
 /* Suspends: files are opened, and measured. For requests whose turn has come: of 10,000 that queue
  * none may have a file open. 0 (the second time too); -ENOENT ..., -EFBIG, -ECANCELED, -ENOMEM. */
 int uco__http_body_open(struct uco__http_body *body);
-/* Both at once. */
-int uco__http_body_init(struct uco__http_body *body, const uco_http_request_options *request);
 /* Does not suspend. A second time is fine. */
 void uco__http_body_done(struct uco__http_body *body);
 

@@ -205,12 +205,6 @@ uco__http_proxy_for(const uco_http_client_options *options, const struct uco__ht
     return proxy;
 }
 
-bool
-uco__http_proxied(const uco_http_client_options *options, const struct uco__http_origin *origin)
-{
-    return uco__http_proxy_for(options, origin) != NULL;
-}
-
 CURLcode
 uco__http_proxy_apply(const uco_http_client_options *options, const struct uco__http_origin *origin,
                       CURL *easy)

@@ -27,9 +27,7 @@ int uco__http_proxy_check(const char *proxy, const char **why);
 int uco__http_proxy_init(uco_http_client_options *options);
 void uco__http_proxy_done(uco_http_client_options *options);
 
-/* Whether a request to there goes through a proxy, and its URL; NULL: it does not. */
-bool uco__http_proxied(const uco_http_client_options *options,
-                       const struct uco__http_origin *origin);
+/* The URL of the proxy that a request to there goes through; NULL: none. */
 const char *uco__http_proxy_for(const uco_http_client_options *options,
                                 const struct uco__http_origin *origin);
 

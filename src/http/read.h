@@ -10,8 +10,8 @@
  * the next call). As many as before: it is the end. Or an error, as uco_http_read()'s, once what
  * came before it is not more than `have`. Nothing is taken.
  *
- * One byte after those may be written to. Of a response in memory nothing else may be: its text is
- * the user's (uco__http_response_in_memory()). */
+ * One byte after those may be written to. Of a response in memory (not `streamed`) nothing may be:
+ * its text is the user's. */
 ssize_t uco__http_peek(struct uco__http_response *response, size_t have, char **data);
 /* They are taken. */
 void uco__http_consume(struct uco__http_response *response, size_t n);

@@ -58,10 +58,18 @@ folder_end(void)
     ck_assert_int_eq(rmdir(folder), 0);
 }
 
+static int
+body_plan_and_open(struct uco__http_body *body, const uco_http_request_options *request)
+{
+    int r = uco__http_body_plan(body, request);
+
+    return r < 0 ? r : uco__http_body_open(body);
+}
+
 static void
 begin(struct uco__http_body *body, const uco_http_request_options *request)
 {
-    ck_assert_int_eq(uco__http_body_init(body, request), 0);
+    ck_assert_int_eq(body_plan_and_open(body, request), 0);
 }
 
 static void
@@ -69,7 +77,7 @@ expect_refused(const uco_http_request_options *request, int error)
 {
     struct uco__http_body body;
 
-    ck_assert_int_eq(uco__http_body_init(&body, request), error);
+    ck_assert_int_eq(body_plan_and_open(&body, request), error);
     uco__http_body_done(&body);
 }
 
@@ -1469,7 +1477,7 @@ static ssize_t
 send_once(const uco_http_request_options *request)
 {
     struct uco__http_body body;
-    ssize_t r = uco__http_body_init(&body, request);
+    ssize_t r = body_plan_and_open(&body, request);
 
     if (r == 0)
         r = read_all(&body);

@@ -27,6 +27,7 @@ UCO_API uco_http_multipart *uco_http_multipart_new(void);
  *         names too; the rest as it is, so it should be UTF-8.
  * @value: Copied. Sent as it is.
  *
+ * Context: Any thread. Does not suspend.
  * Returns: 0, -EINVAL (a NULL), -EBUSY (it is being sent) or -ENOMEM.
  */
 UCO_API int uco_http_multipart_text(uco_http_multipart *m, const char *name, const char *value);
@@ -39,6 +40,7 @@ UCO_API int uco_http_multipart_text(uco_http_multipart *m, const char *name, con
  * @file_name: What the server is told; NULL = none. Copied.
  * @type:      Content-Type; NULL = application/octet-stream. Copied.
  *
+ * Context: Any thread. Does not suspend.
  * Returns: 0, -EINVAL (a NULL, a line break or another control character in the type, a size over
  *          SSIZE_MAX), -EBUSY or -ENOMEM.
  */
@@ -57,13 +59,14 @@ UCO_API int uco_http_multipart_bytes(uco_http_multipart *m, const char *name, co
  * @file_name: NULL = the last part of path.
  * @type:      NULL = what the file name's ending suggests, or else application/octet-stream.
  *
+ * Context: Any thread. Does not suspend, nor look at the file.
  * Returns: As uco_http_multipart_bytes().
  */
 UCO_API int uco_http_multipart_file(uco_http_multipart *m, const char *name, const char *path,
                                     const char *file_name, const char *type);
 
 /** uco_http_multipart_free() - NULL is fine. Not while it is being sent: then it stays, with a
- * report (misuse). */
+ * report (misuse). Context: any thread. */
 UCO_API void uco_http_multipart_free(uco_http_multipart *m);
 
 /**

@@ -23,8 +23,9 @@ typedef struct uco_http_request_options {
     const char *const *headers; /* "Name: value", NULL-terminated, in place of the client's of the
                                    same name; "Name:" alone: none of that name is sent */
     const void *body;           /* copied nowhere */
-    size_t body_size;           /* bytes; of read_body and body_stream, where it is known; 0: it is
-                                   sent in chunks until its end */
+    size_t body_size;           /* bytes; of read_body and body_stream, where it is known: 0 = it is
+                                   sent in chunks until its end; of body_file, how many of its
+                                   bytes: 0 = all */
     /* Called in the requesting task for up to n bytes more, and may suspend: how many, 0 = end,
      * less than 0: the request ends with that error. */
     ssize_t (*read_body)(void *buf, size_t n, void *arg);
@@ -90,6 +91,9 @@ UCO_API int uco_http_get(uco_http_client *c, const char *url, uco_http_response 
  *            -ESPIPE       the server wants the body once more (a redirect, a login), and it cannot
  *                          be read twice
  *            -EIO          the body's source ended before body_size
+ *            -EBUSY        the multipart body is being sent by another request
+ *            -EISDIR       body_file, or a file of the multipart body, is a directory
+ *            -EFBIG        the files of the multipart body are larger in sum than sizes can be
  *            -EINVAL       a bad URL (no scheme, not http or https), also one that a redirect leads
  *                          to; a bad header, two bodies, a HEAD with a body; or a NULL
  *            -EMFILE ...   the system has no socket for it
