@@ -160,19 +160,30 @@ sends_from_memory(void *arg)
 {
     int in = *(int *) arg, ends[2];
     off_t offset = 0;
+    ssize_t r = 0;
     char c;
 
     open_sockets(ends);
-    forget(in);
     no_threads();
-    ck_assert_int_eq(uco_sendfile(ends[0], in, &offset, 5000), -ENOMEM);
-    ck_assert_int_eq(offset, 0);
+    /* The kernel need not let go of all, and a fast disk can be done before it looks again. */
+    for (int i = 0; i < 100 && r != -ENOMEM; i++) {
+        forget(in);
+        offset = 0;
+        r = uco_sendfile(ends[0], in, &offset, 500);
+        ck_assert(r == 500 || r == -ENOMEM);
+        ck_assert_int_eq(offset, r == 500 ? 500 : 0);
+        if (r == 500) /* what a socket holds is not let go of */
+            ck_assert_int_eq(read(ends[1], got, 500), 500);
+    }
+    if (r != -ENOMEM)
+        test_skipped("this kernel keeps what it is to forget");
     ck_assert_int_eq(pread(in, &c, 1, 0), 1);
-    ck_assert_int_gt(uco_sendfile(ends[0], in, &offset, 5000), 0);
+    ck_assert_int_eq(uco_sendfile(ends[0], in, &offset, 500), 500);
+    ck_assert_int_eq(read(ends[1], got, 500), 500);
     uco_test_fail_off();
     forget(in);
     offset = 0;
-    ck_assert_int_eq(uco_sendfile(ends[0], in, &offset, 5000), 5000);
+    ck_assert_int_gt(uco_sendfile(ends[0], in, &offset, 5000), 0);
     ck_assert(is_in_memory(in));
     ck_assert_int_eq(uco_close(ends[0]), 0);
     ck_assert_int_eq(uco_close(ends[1]), 0);
