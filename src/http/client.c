@@ -41,6 +41,7 @@ static void
 client_free(struct uco_http_client *client)
 {
     uco__http_handles_done(client);
+    uco__http_places_done(&client->places);
     uco__http_store_unref(client->store);
     curl_share_cleanup(client->share);
     curl_slist_free_all(client->headers);
@@ -217,14 +218,6 @@ client_set_share(struct uco_http_client *client)
     return 0;
 }
 
-/* Before 8.1, a response that begins with a folded line makes curl append to a header of the
- * handle's last response, which is freed. There is no way to see that coming. */
-static bool
-handles_are_reusable(void)
-{
-    return curl_version_info(CURLVERSION_NOW)->version_num >= 0x080100;
-}
-
 static int
 client_init(struct uco_http_client *client, struct uco_loop *loop,
             const uco_http_client_options *options)
@@ -237,7 +230,8 @@ client_init(struct uco_http_client *client, struct uco_loop *loop,
     if (client->random == 0)
         UCO__RESULT(getrandom(&client->random, sizeof client->random, GRND_NONBLOCK));
     r = uco__http_options_init(&client->options, options);
-    client->reuses = handles_are_reusable() || options->trust_servers;
+    client->guards =
+        !options->trust_servers && curl_version_info(CURLVERSION_NOW)->version_num < 0x080100;
     if (r == 0 && client->options.base_url != NULL)
         r = uco__http_origin_init(&client->home, client->options.base_url, &why);
     if (r == 0)

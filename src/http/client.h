@@ -14,6 +14,10 @@
 
 #define UCO__HTTP_IDLE_MAX 64 /* easy handles, of some 70 KiB, kept for the next requests */
 
+#define UCO__HTTP_LARGE ((size_t) 32 * 1024) /* bytes of a body that is called so */
+#define UCO__HTTP_LARGE_LAST 16              /* responses */
+#define UCO__HTTP_LARGE_BUFFERS 16           /* that curl may have at once for them */
+
 #define UCO__HTTP_ACCEPT_ENCODING "Accept-Encoding:"
 
 struct uco__http_handle;
@@ -34,14 +38,17 @@ struct uco_http_client {
     CURLSH *share;                     /* cookies, TLS sessions */
     struct uco__http_handle *idle[UCO__HTTP_IDLE_MAX]; /* set up, and without a request */
     size_t idle_count;
+    unsigned taken; /* of such, counted round */
     struct uco__http_driver driver;
     struct uco__http_limit limit;
     struct uco__http_names names;
+    struct uco__http_places places;
     struct uco__list exchanges; /* all that are under way */
     struct uco__http_store *store;
     struct uco__list guests; /* others that use it */
+    unsigned large;          /* more than 0: one of the last responses had a large body */
     int attempts;            /* of the last call that has ended */
-    bool reuses;             /* easy handles: this curl can */
+    bool guards;             /* used handles need to be guarded (handle.c) */
     bool closing;
     uint64_t random;          /* of the delays between retries */
     struct uco__wait *closer; /* who waits in uco_http_client_close() */

@@ -103,19 +103,31 @@ driver_fire(struct uco__timer *timer)
     driver_schedule(driver);
 }
 
+/* One that is too early does no harm: it asks curl when it is to come again. So it need not be moved
+ * with each request's timeout. */
+static void
+driver_set_timer(struct uco__http_driver *driver, uint64_t deadline)
+{
+    if (uco__timer_pending(&driver->timer) && driver->timer.node.deadline <= deadline)
+        return;
+    uco__timer_stop(driver->loop, &driver->timer);
+    uco__timer_start(driver->loop, &driver->timer, deadline);
+}
+
 static int
 curl_sets_timer(CURLM *multi, long timeout, void *arg)
 {
     struct uco__http_driver *driver = arg;
-    uint64_t now = uco__loop_now(driver->loop);
 
     (void) multi;
     driver->timed = true;
     driver->expired = timeout == 0;
-    uco__timer_stop(driver->loop, &driver->timer);
     if (timeout > 0)
-        uco__timer_start(driver->loop, &driver->timer, now + (uint64_t) timeout * UCO__MILLISECOND);
-    else if (timeout == 0)
+        driver_set_timer(driver,
+                         uco__loop_now(driver->loop) + (uint64_t) timeout * UCO__MILLISECOND);
+    else
+        uco__timer_stop(driver->loop, &driver->timer);
+    if (timeout == 0)
         driver_schedule(driver);
     return 0;
 }
@@ -418,6 +430,7 @@ driver_run(struct uco__ready *node)
         return;
     }
     driver->queued = false;
+    driver->now = uco__loop_now(driver->loop);
     driver_remove(driver);
     if (!driver_repair(driver)) {
         while (!uco__list_empty(&driver->adding))

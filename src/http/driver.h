@@ -25,6 +25,7 @@ struct uco__http_driver {
     long connections; /* that curl keeps */
     bool broken;      /* the multi handle is to be replaced */
     struct uco__ready ready;
+    uint64_t now;    /* when this turn began; loop's clock */
     size_t received; /* bytes of bodies, in this turn: transfers count them */
     bool queued;     /* `ready` is in the run queue */
     bool expired;    /* curl's time has come */

@@ -28,6 +28,8 @@
 #define DISCARDED_MAX ((size_t) 1024 * 1024)            /* bytes; then the connection is closed */
 #define AHEAD_WHILE_SENDING ((size_t) 16 * 1024 * 1024) /* bytes received, while nobody can read */
 
+static const char bad_head[] = "the response's head is bad";
+
 /* Ends its task's waiting, if there is something for it. */
 static void
 exchange_wake(struct uco__http_exchange *exchange)
@@ -38,13 +40,13 @@ exchange_wake(struct uco__http_exchange *exchange)
     uco__wake(&exchange->wait, exchange->cancelled ? UCO__INTERRUPTED : 0);
 }
 
+/* Until its task runs, what comes still goes where that wants it. */
 static void
 reader_wake(struct uco__http_response *response)
 {
     struct uco__wait *reader = response->reader;
 
     response->reader = NULL;
-    response->into = NULL;
     if (reader != NULL)
         uco__wake(reader, 0);
 }
@@ -132,7 +134,7 @@ exchange_begun(struct uco__http_transfer *transfer)
     exchange->begun = true;
     exchange->asked_for_more = false;
     curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &exchange->old_error);
-    exchange->heard = uco__loop_now(exchange->client->loop);
+    exchange->heard = exchange->client->driver.now;
     uco__timer_stop(exchange->client->loop, &exchange->silence);
     silence_start(exchange, exchange->heard);
     return true;
@@ -208,7 +210,7 @@ curl_receives_header(char *data, size_t one, size_t size, void *arg)
 {
     struct uco__http_exchange *exchange = arg;
     struct uco__http_headers *headers;
-    bool was_whole;
+    bool was_whole, status;
     int r;
 
     (void) one;
@@ -216,12 +218,14 @@ curl_receives_header(char *data, size_t one, size_t size, void *arg)
         return 0;
     headers = &exchange->response->headers;
     was_whole = headers->whole;
+    status = !headers->begun || was_whole;
     r = uco__http_headers_add_line(headers, data, size);
-    exchange->heard = uco__loop_now(exchange->client->loop);
+    exchange->heard = exchange->client->driver.now;
     if (r < 0) {
-        uco__http_exchange_fail(exchange, r, r == -EPROTO ? "the response's head is bad" : NULL);
+        uco__http_exchange_fail(exchange, r, r == -EPROTO ? bad_head : NULL);
         return 0;
     }
+    uco__http_handle_head(exchange->handle, data, status);
     if (headers->whole && !was_whole)
         exchange_head(exchange);
     return size;
@@ -274,6 +278,12 @@ curl_receives_body(char *data, size_t one, size_t size, void *arg)
     (void) one;
     if (exchange->response == NULL || exchange->transfer.error != 0)
         return 0;
+    if (exchange->handle->guard >= UCO__HTTP_GUARD_LOOKS) {
+        if (uco__http_handle_admits(exchange->handle, data))
+            return size;
+        uco__http_exchange_fail(exchange, -EPROTO, bad_head);
+        return 0;
+    }
     exchange->transfer.driver->received += size;
     exchange_judge(exchange);
     if (exchange->verdict != UCO__HTTP_FINAL)
@@ -286,7 +296,7 @@ curl_receives_body(char *data, size_t one, size_t size, void *arg)
         exchange->transfer.paused |= CURLPAUSE_RECV;
         return CURL_WRITEFUNC_PAUSE;
     }
-    exchange->heard = uco__loop_now(exchange->client->loop);
+    exchange->heard = exchange->client->driver.now;
     if (r < 0)
         uco__http_exchange_fail(exchange, r,
                                 r == -EMSGSIZE ? "the body is larger than max_body" : NULL);
@@ -343,7 +353,7 @@ curl_sends_body(char *to, size_t one, size_t size, void *arg)
         exchange_wake(exchange);
         return CURL_READFUNC_PAUSE;
     }
-    exchange->heard = uco__loop_now(exchange->client->loop);
+    exchange->heard = exchange->client->driver.now;
     size = exchange->body.kind == UCO__HTTP_BYTES ? upload_copy(exchange, to, size)
                                                   : upload_take(upload, to, size);
     upload->told += (long long) size;
@@ -451,6 +461,16 @@ exchange_finish_stream(struct uco__http_exchange *exchange)
     uco__http_exchange_free(exchange);
 }
 
+/* What comes next is probably like it. */
+static void
+client_learn(struct uco_http_client *client, const struct uco__http_response *response)
+{
+    if (response->came >= UCO__HTTP_LARGE)
+        client->large = UCO__HTTP_LARGE_LAST;
+    else if (client->large > 0)
+        client->large--;
+}
+
 static void
 exchange_ended(struct uco__http_transfer *transfer)
 {
@@ -462,8 +482,10 @@ exchange_ended(struct uco__http_transfer *transfer)
     uco__timer_stop(client->loop, &exchange->deadline);
     exchange->ended = true;
     exchange->result = exchange_result(exchange, transfer->easy);
-    if (exchange->response != NULL)
+    if (exchange->response != NULL) {
         uco__http_exchange_measure(exchange);
+        client_learn(client, exchange->response);
+    }
     uco__http_limit_release(exchange->permit);
     exchange->permit = NULL;
     /* What curl may have kept of a paused one must not reach the handle's next request. */

@@ -248,7 +248,7 @@ handle_set_common(struct uco__http_exchange *exchange, CURL *easy)
     bool http2 = exchange->origin.tls && !client->options.http1_only && exchange->upgrade == NULL;
     long version = http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
     struct curl_slist *headers = exchange->headers;
-    CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, exchange->url);
+    CURLcode code = uco__http_handle_set_url(handle, client, exchange->url);
 
     if (headers == NULL)
         headers = hop_is_abroad(exchange) ? client->headers_abroad : client->headers;
@@ -266,6 +266,17 @@ handle_set_common(struct uco__http_exchange *exchange, CURL *easy)
                             : code;
 }
 
+/* A reader takes what comes as it comes. And where many are under way large buffers bring nothing,
+ * but take memory. */
+static bool
+hop_wants_large_buffer(const struct uco__http_exchange *exchange)
+{
+    const struct uco_http_client *client = exchange->client;
+
+    return !exchange->streamed && client->large > 0 &&
+           client->limit.active <= UCO__HTTP_LARGE_BUFFERS;
+}
+
 static int
 hop_set_up(struct uco__http_exchange *exchange, struct curl_slist *resolve)
 {
@@ -276,6 +287,8 @@ hop_set_up(struct uco__http_exchange *exchange, struct curl_slist *resolve)
         exchange->handle->resolve = true;
         UCO__HTTP_SET(code, easy, CURLOPT_RESOLVE, resolve);
     }
+    if (code == CURLE_OK)
+        code = uco__http_handle_set_buffer(exchange->handle, hop_wants_large_buffer(exchange));
     if (code == CURLE_OK)
         code = handle_set_method(exchange, easy);
     if (code == CURLE_OK)
@@ -356,11 +369,17 @@ static int
 hop_find_host(struct uco__http_exchange *exchange, struct curl_slist **resolve)
 {
     struct uco_http_client *client = exchange->client;
-    uint64_t began = uco__loop_now(client->loop);
     const char *why = NULL;
+    uint64_t began;
     uco_scope scope;
-    int r = uco_scope_open(&scope, client->options.connect_timeout);
+    int r;
 
+    *resolve = NULL;
+    exchange->lookup = 0;
+    if (uco__http_proxy_needs_nobody(&client->options, &client->names, &exchange->origin))
+        return 0;
+    began = uco__loop_now(client->loop);
+    r = uco_scope_open(&scope, client->options.connect_timeout);
     if (r < 0)
         return r;
     r = uco__http_proxy_find(&client->options, &client->names, client->loop, &exchange->origin,

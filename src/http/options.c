@@ -31,8 +31,6 @@
 #define PER_HOST_MAX 10
 #define LIMIT_MAX 1000000 /* connections */
 #define REDIRECTS_MAX 20
-#define BUFFER_SIZE (64L * 1024) /* 2.5 times the speed of curl's default at large bodies */
-#define ADDRESSES_LIFE 3600L     /* seconds, in curl's memory */
 #define PIN_PREFIX "sha256//"
 #define PIN_LENGTH 52        /* with the prefix */
 #define LOCAL_ADDRESS_MAX 64 /* bytes */
@@ -510,7 +508,6 @@ uco__http_options_apply(const uco_http_client_options *options, CURL *easy)
     UCO__HTTP_SET(code, easy, CURLOPT_NOSIGNAL, 1L);
     if (!options->no_cookies)
         UCO__HTTP_SET(code, easy, CURLOPT_COOKIEFILE, ""); /* no file, but cookies */
-    UCO__HTTP_SET(code, easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
     if (!options->no_decompression)
         UCO__HTTP_SET(code, easy, CURLOPT_ACCEPT_ENCODING, ""); /* all that curl can undo */
     UCO__HTTP_SET(code, easy, CURLOPT_CONNECTTIMEOUT_MS,
@@ -522,7 +519,7 @@ uco__http_options_apply(const uco_http_client_options *options, CURL *easy)
     UCO__HTTP_SET(code, easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     /* Each request brings the addresses with it; they must still be known when curl connects anew
      * in the middle of a long one. */
-    UCO__HTTP_SET(code, easy, CURLOPT_DNS_CACHE_TIMEOUT, ADDRESSES_LIFE);
+    UCO__HTTP_SET(code, easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
     /* Should curl ask for a name itself after all, it does not wait for the answer when the request
      * is cancelled. */
     UCO__HTTP_SET(code, easy, CURLOPT_QUICK_EXIT, 1L);

@@ -332,6 +332,15 @@ proxy_find_both(const char *proxy, struct uco__http_names *names, struct uco_loo
     return r;
 }
 
+bool
+uco__http_proxy_needs_nobody(const uco_http_client_options *options,
+                             const struct uco__http_names *names,
+                             const struct uco__http_origin *origin)
+{
+    return options->unix_socket != NULL || (origin->numeric && uco__list_empty(&names->fixed) &&
+                                            uco__http_proxy_for(options, origin) == NULL);
+}
+
 int
 uco__http_proxy_find(const uco_http_client_options *options, struct uco__http_names *names,
                      struct uco_loop *loop, const struct uco__http_origin *origin,

@@ -36,6 +36,10 @@ const char *uco__http_proxy_for(const uco_http_client_options *options,
 CURLcode uco__http_proxy_apply(const uco_http_client_options *options,
                                const struct uco__http_origin *origin, CURL *easy);
 
+/* Whether curl knows the way without being told: uco__http_proxy_find() would give it nothing. */
+bool uco__http_proxy_needs_nobody(const uco_http_client_options *options,
+                                  const struct uco__http_names *names,
+                                  const struct uco__http_origin *origin);
 /* Suspends, if need be: all that CURLOPT_RESOLVE is to be told on this way, so that curl asks
  * nobody for a name; NULL, with 0, where that is nothing. Freed by curl_slist_free_all(). Errors
  * are uco__http_names_find()'s, and *why says whose name it was, or what is wrong with the proxy

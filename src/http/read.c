@@ -56,7 +56,7 @@ response_begin(struct uco__http_response *response, bool pointers, const char *f
     if (error < 0)
         return error;
     /* Not before: others may run in there, and begin to read. */
-    if (response->reader != NULL)
+    if (response->reader != NULL || response->into != NULL)
         return uco__misuse(-EBUSY, "%s: another task reads it", function);
     response_unpin(response);
     return 0;
@@ -93,6 +93,7 @@ response_await(struct uco__http_response *response, char *into, size_t size)
     response->into_size = size;
     response->into_used = 0;
     r = uco__task_park(uco__task_current(&error), &reader.wait);
+    response->into = NULL;
     return r == UCO__INTERRUPTED ? -ECANCELED : 0;
 }
 

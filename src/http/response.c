@@ -7,8 +7,8 @@
  * 2. While it is received the response is known to its exchange, which lets go of it when it is
  *    freed, or of the exchange when nothing more comes.
  * 3. A body in which somebody holds a pointer (`pinned`) is neither moved nor made larger.
- * 4. What comes while a task waits for it goes where that task wants it (`into`), or else to the
- *    end of the body.
+ * 4. What comes while a task waits for it, and until that runs, goes where it wants it (`into`), and
+ *    what has no room there to the end of the body.
  */
 
 #include "http/response.h"
@@ -76,7 +76,7 @@ uco_http_response_free(uco_http_response *r)
             uco__misuse(-EPERM, "uco_http_response_free: it is still received by another loop");
             return;
         }
-        if (response->reader != NULL) {
+        if (response->reader != NULL || response->into != NULL) {
             uco__misuse(-EBUSY, "uco_http_response_free: a task is reading it");
             return;
         }

@@ -38,7 +38,7 @@ struct uco__http_response {
     char *words;                         /* why; NULL: there is nothing to say, or no memory */
     struct uco_loop *loop;               /* whose tasks may read it */
     struct uco__http_store *store;       /* where large bodies come from, and go to */
-    /* Who waits for more, and where to it goes; NULL: to the body. */
+    /* Who waits for more; and where to it goes until its task runs. NULL: to the body. */
     struct uco__wait *reader;
     char *into;
     size_t into_size;

@@ -17,9 +17,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HOST_MAX 253  /* bytes of a plain host, as DNS has it */
-#define REST_MAX 8192 /* of what follows it; curl has a limit, too */
-#define PORT_DIGITS 5 /* at most */
+#define HOST_MAX 253   /* bytes of a plain host, as DNS has it */
+#define REST_MAX 8192  /* of what follows it; curl has a limit, too */
+#define PORT_DIGITS 5  /* at most */
+#define PLACE_MAX 1024 /* bytes of a URL whose parts are kept */
 
 /* --- characters: the locale has no say in them --- */
 
@@ -323,6 +324,79 @@ bool
 uco__http_origin_same(const struct uco__http_origin *a, const struct uco__http_origin *b)
 {
     return a->tls == b->tls && strcmp(a->key, b->key) == 0;
+}
+
+/* --- places --- */
+
+/* Curl takes a text apart for each request, and then puts it together again; from parts it does
+ * neither, an eighth of what a small request costs. Where the same URLs come again nobody does. */
+
+/* FNV-1a; and how long it is. */
+static uint32_t
+url_hash(const char *url, size_t *length)
+{
+    const char *at = url;
+    uint32_t hash = UINT32_C(2166136261);
+
+    for (; *at != '\0'; at++)
+        hash = (hash ^ (unsigned char) *at) * UINT32_C(16777619);
+    *length = (size_t) (at - url);
+    return hash;
+}
+
+static struct uco__http_place *
+place_new(const char *url, size_t length, uint32_t hash)
+{
+    struct uco__http_place *place = uco__allocate(sizeof *place + length + 1);
+
+    if (place == NULL)
+        return NULL;
+    place->references = 1;
+    place->hash = hash;
+    memcpy(place->url, url, length + 1);
+    place->parts = curl_url();
+    if (place->parts != NULL && curl_url_set(place->parts, CURLUPART_URL, url, 0) == CURLUE_OK)
+        return place;
+    uco__http_place_unref(place);
+    return NULL;
+}
+
+void
+uco__http_place_unref(struct uco__http_place *place)
+{
+    if (place == NULL || --place->references > 0)
+        return;
+    curl_url_cleanup(place->parts);
+    uco__free(place);
+}
+
+struct uco__http_place *
+uco__http_places_get(struct uco__http_places *places, const char *url)
+{
+    size_t length;
+    uint32_t hash = url_hash(url, &length);
+    struct uco__http_place **slot = &places->places[hash % UCO__HTTP_PLACES];
+
+    if (length > PLACE_MAX)
+        return NULL;
+    if (*slot == NULL || (*slot)->hash != hash || strcmp((*slot)->url, url) != 0) {
+        struct uco__http_place *place = place_new(url, length, hash);
+
+        if (place == NULL)
+            return NULL;
+        uco__http_place_unref(*slot);
+        *slot = place;
+    }
+    (*slot)->references++;
+    return *slot;
+}
+
+void
+uco__http_places_done(struct uco__http_places *places)
+{
+    for (size_t i = 0; i < UCO__HTTP_PLACES; i++)
+        uco__http_place_unref(places->places[i]);
+    *places = (struct uco__http_places){0};
 }
 
 /* How long the scheme is that it begins with; 0: with none. */

@@ -7,7 +7,9 @@
 #include <curl/curl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
+#define UCO__HTTP_PLACES 16      /* URLs whose parts a client keeps */
 #define UCO__HTTP_ORIGIN_ROOM 64 /* bytes of a key that needs no block of its own */
 
 /* Where a URL leads: one scheme, host and port. It is never copied: `key` may point into it. */
@@ -32,6 +34,26 @@ int uco__http_origin_set(struct uco__http_origin *origin, bool tls, const char *
 /* Works a second time, and on one that is zeroed. */
 void uco__http_origin_done(struct uco__http_origin *origin);
 bool uco__http_origin_same(const struct uco__http_origin *a, const struct uco__http_origin *b);
+
+/* A URL in curl's parts, which it can be given in place of the text. */
+struct uco__http_place {
+    unsigned references;
+    CURLU *parts;
+    uint32_t hash;
+    char url[];
+};
+
+/* Those that were asked for last: zeroed, there are none. */
+struct uco__http_places {
+    struct uco__http_place *places[UCO__HTTP_PLACES];
+};
+
+/* The URL's place, with a reference; NULL: none of ours, or no memory, so that curl is to be given
+ * the text. */
+struct uco__http_place *uco__http_places_get(struct uco__http_places *places, const char *url);
+void uco__http_places_done(struct uco__http_places *places);
+/* NULL is fine. */
+void uco__http_place_unref(struct uco__http_place *place);
 
 /* The host of what curl has taken apart, as it is to be looked up; for curl_free(). */
 CURLUcode uco__http_url_host(CURLU *parts, char **host);

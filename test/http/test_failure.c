@@ -77,6 +77,59 @@ START_TEST(what_is_not_http_is_an_error)
 }
 END_TEST
 
+/* In a handle that has had a response libcurl 7.88 would append it to a header of that, which is
+ * freed: valgrind sees it. */
+static void
+get_folded(struct fixture *f)
+{
+    static const char *const answers[] = {
+        "HTTP/1.1 200 OK\r\n and: more\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\n\tand: more\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\n and: more\nContent-Length: 2\n\nok",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n and: more\r\n\r\nok",
+        "HTTP/1.1 103 Early Hints\r\n and: more\r\n\r\nHTTP/1.1 200 OK\r\n\r\nok",
+    };
+
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        expect_text(f, "/late/0", "late");
+        f->server.raw = answers[i];
+        fail_then_fetch(f, "/raw", -EPROTO);
+    }
+}
+
+START_TEST(a_head_that_begins_in_the_middle_of_a_header_is_an_error)
+{
+    serve(get_folded);
+}
+END_TEST
+
+/* What is looked at is the head's second line, and nothing else. */
+static void
+get_blanks(struct fixture *f)
+{
+    static char answer[40000];
+    int length = snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nA:%30000s\r\n\r\nlong", "");
+
+    ck_assert_int_lt(length, (int) sizeof answer);
+    expect_text(f, "/late/0", "late");
+    f->server.raw = "HTTP/1.1 200 OK\r\n\r\n a body";
+    expect_text(f, "/raw", " a body");
+    f->server.raw = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n\ttoo";
+    expect_text(f, "/raw", "\ttoo");
+    f->server.raw = "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 5\r\n\r\n last";
+    expect_text(f, "/raw", " last");
+    f->server.raw =
+        answer; /* curl hands it on in pieces, of which the second begins with a blank */
+    expect_text(f, "/raw", "long");
+    expect_text(f, "/late/0", "late");
+}
+
+START_TEST(blanks_anywhere_else_are_fine)
+{
+    serve(get_blanks);
+}
+END_TEST
+
 static void
 get_too_much(struct fixture *f)
 {
@@ -217,6 +270,8 @@ main(void)
     tcase_add_test(answers, an_end_within_the_headers_is_an_error);
     tcase_add_test(answers, an_end_before_the_answer_is_an_error);
     tcase_add_test(answers, what_is_not_http_is_an_error);
+    tcase_add_test(answers, a_head_that_begins_in_the_middle_of_a_header_is_an_error);
+    tcase_add_test(answers, blanks_anywhere_else_are_fine);
     tcase_add_test(answers, a_body_has_a_limit);
     tcase_add_test(connections, a_port_where_nobody_listens_refuses);
     tcase_add_test(connections, a_server_that_has_gone_refuses_too);

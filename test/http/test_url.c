@@ -8,6 +8,7 @@
 #include "base/system.h"
 #include "support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -460,11 +461,64 @@ START_TEST(what_is_shown_is_cut_off)
 }
 END_TEST
 
+/* --- places --- */
+
+START_TEST(a_place_is_made_once_and_shared)
+{
+    struct uco__http_places places = {0};
+    struct uco__http_place *one = uco__http_places_get(&places, "http://host/path?query#part");
+    struct uco__http_place *same = uco__http_places_get(&places, "http://host/path?query#part");
+    struct uco__http_place *other = uco__http_places_get(&places, "http://host/other");
+    char *path;
+
+    ck_assert_ptr_nonnull(one);
+    ck_assert_ptr_eq(one, same);
+    ck_assert_ptr_ne(one, other);
+    ck_assert_int_eq(curl_url_get(other->parts, CURLUPART_PATH, &path, 0), CURLUE_OK);
+    ck_assert_str_eq(path, "/other");
+    curl_free(path);
+    uco__http_place_unref(one);
+    uco__http_place_unref(same);
+    uco__http_place_unref(other);
+    uco__http_places_done(&places);
+}
+END_TEST
+
+/* Whoever has one keeps it. */
+START_TEST(a_place_outlives_its_turn)
+{
+    struct uco__http_places places = {0};
+    struct uco__http_place *first = uco__http_places_get(&places, "http://host/first");
+    char url[64];
+
+    for (int i = 0; i < 40 * UCO__HTTP_PLACES; i++) {
+        snprintf(url, sizeof url, "http://host/%d", i);
+        uco__http_place_unref(uco__http_places_get(&places, url));
+    }
+    uco__http_places_done(&places);
+    ck_assert_str_eq(first->url, "http://host/first");
+    uco__http_place_unref(first);
+}
+END_TEST
+
+START_TEST(what_is_no_url_or_long_has_no_place)
+{
+    struct uco__http_places places = {0};
+    char url[4096] = "http://host/";
+
+    ck_assert_ptr_null(uco__http_places_get(&places, "http://"));
+    memset(url + strlen(url), 'a', sizeof url - 1 - strlen(url));
+    ck_assert_ptr_null(uco__http_places_get(&places, url));
+    uco__http_places_done(&places);
+}
+END_TEST
+
 int
 main(void)
 {
     Suite *suite = suite_create("http url");
     TCase *urls = case_new(suite, "urls");
+    TCase *places = case_new(suite, "places");
 
     tcase_add_test(urls, both_ways_agree_about_many_urls);
     tcase_add_test(urls, both_ways_agree_about_urls_at_random);
@@ -479,5 +533,8 @@ main(void)
     tcase_add_test(urls, a_url_is_shown_without_its_password);
     tcase_add_test(urls, what_is_wrong_with_a_url_may_be_its_password);
     tcase_add_test(urls, what_is_shown_is_cut_off);
+    tcase_add_test(places, a_place_is_made_once_and_shared);
+    tcase_add_test(places, a_place_outlives_its_turn);
+    tcase_add_test(places, what_is_no_url_or_long_has_no_place);
     return suite_end(suite);
 }
