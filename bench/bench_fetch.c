@@ -97,12 +97,6 @@ get_run(const void *load, double values[])
 }
 
 static bool
-trusting_run(const void *load, double values[])
-{
-    return uco_trusting_round(load, values);
-}
-
-static bool
 stream_run(const void *load, double values[])
 {
     return uco_stream_round(load, values);
@@ -189,10 +183,9 @@ small_compare(void)
         {100, 20000, "1 KiB, 100 at once", false},
         {1000, 20000, "1 KiB, 1,000 at once", true},
     };
-    struct bench_subject subjects[4 + FETCH_PEERS] = {
+    struct bench_subject subjects[3 + FETCH_PEERS] = {
         {"floor: curl_multi_socket_action, epoll", bare_run, NULL},
         {"uco_http_get", get_run, NULL},
-        {"uco_http_get, trust_servers", trusting_run, NULL},
         {"floor, EPOLL_CTL_DEL deferred", bare_deferred_run, NULL},
     };
 
@@ -202,7 +195,7 @@ small_compare(void)
 
         if (bench_quick() && !rows[i].quick)
             continue;
-        fetch_peers(subjects + 4, &load);
+        fetch_peers(subjects + 3, &load);
         load_compare(rows[i].name, small_metrics, COUNT(small_metrics), subjects, COUNT(subjects),
                      &load);
     }

@@ -224,14 +224,27 @@ traces_back(const char *arg)
     return backtrace(frames, COUNT(frames)) > 2;
 }
 
-/* What a throw in C++ does, but that no frame of C catches it. */
+static _Unwind_Reason_Code
+stops(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
+      struct _Unwind_Exception *exception, struct _Unwind_Context *context, void *frames)
+{
+    (void) version;
+    (void) actions;
+    (void) class;
+    (void) exception;
+    (void) context;
+    return --*(int *) frames > 0 ? _URC_NO_REASON : _URC_NORMAL_STOP;
+}
+
+/* What a throw in C++ does, but that no frame of C catches it: so it is told to stop. */
 static bool
 throws(const char *arg)
 {
     struct _Unwind_Exception exception = {.exception_class = 1};
+    int frames = 2;
 
     (void) arg;
-    return _Unwind_RaiseException(&exception) == _URC_END_OF_STACK;
+    return _Unwind_ForcedUnwind(&exception, stops, &frames) == _URC_FATAL_PHASE2_ERROR;
 }
 
 static volatile sig_atomic_t handled;

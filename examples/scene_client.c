@@ -163,7 +163,9 @@ scene_client(FILE *out)
 {
     struct visit v = {.scene = scene_begin(out)};
     struct scene *s = &v.scene;
-    uco_loop_options options = {.exception_handler = report, .exception_arg = &v};
+    /* On a slow machine a callback may take long, which is another report than the scene's. */
+    uco_loop_options options = {
+        .slow_callback = UCO_FOREVER, .exception_handler = report, .exception_arg = &v};
     long line;
     intptr_t r;
 

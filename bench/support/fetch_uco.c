@@ -25,7 +25,7 @@ struct worker {
 };
 
 static uco_http_client *
-client_open(const struct fetch_load *load, bool trusting)
+client_open(const struct fetch_load *load)
 {
     const uco_http_client_options options = {
         .max_connections = load->connections,
@@ -34,7 +34,6 @@ client_open(const struct fetch_load *load, bool trusting)
         .read_timeout = PATIENCE,
         .connect_timeout = PATIENCE,
         .proxy = "",
-        .trust_servers = trusting,
     };
     uco_http_client *client = uco_http_client_new(&options);
 
@@ -180,7 +179,6 @@ ticks_fetch(void *client, struct fetching *fetching)
 
 struct uco_round {
     const struct fetch_load *load;
-    bool trusting;
     uco_fn *main;
     fetch_fn *fetch;
     double *values;
@@ -190,7 +188,7 @@ static intptr_t
 fetch_main(void *arg)
 {
     const struct uco_round *round = arg;
-    uco_http_client *client = client_open(round->load, round->trusting);
+    uco_http_client *client = client_open(round->load);
     bool right = (round->fetch == ticks_fetch ? fetch_measure_ticks : fetch_measure)(
         client, round->load, round->fetch, round->values);
 
@@ -213,15 +211,6 @@ bool
 uco_get_round(const struct fetch_load *load, double values[])
 {
     const struct uco_round round = {.load = load, .main = fetch_main, .fetch = get_fetch};
-
-    return fetch_round(uco_round, &round, load->connections + load->requests, values, 2);
-}
-
-bool
-uco_trusting_round(const struct fetch_load *load, double values[])
-{
-    const struct uco_round round = {
-        .load = load, .trusting = true, .main = fetch_main, .fetch = get_fetch};
 
     return fetch_round(uco_round, &round, load->connections + load->requests, values, 2);
 }
@@ -297,7 +286,7 @@ queued_main(void *arg)
     const struct fetch_load *load = round->load;
     struct fetching warm = {.load = load, .tasks = load->connections, .left = load->connections};
     struct fetching queued = {.load = load};
-    struct worker worker = {.client = client_open(load, false), .fetching = &queued};
+    struct worker worker = {.client = client_open(load), .fetching = &queued};
     bool right;
 
     get_fetch(worker.client, &warm);

@@ -10,9 +10,6 @@
 /** A round of a load with uco_http_get(). Values: as fetch_measure(). */
 bool uco_get_round(const struct fetch_load *load, double values[]);
 
-/** The same by a client that trusts its servers: its easy handles are used again, as the floor's. */
-bool uco_trusting_round(const struct fetch_load *load, double values[]);
-
 /** The same with uco_http_stream() and uco_http_read(). */
 bool uco_stream_round(const struct fetch_load *load, double values[]);
 

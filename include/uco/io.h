@@ -193,7 +193,7 @@ UCO_API int uco_poll(int fd, short events, double timeout);
  * watchers are removed.
  *
  * Context: Any thread; only the running loop's own waiters are woken. Does not suspend.
- * Returns: 0, -EBADF (not open).
+ * Returns: 0, -EBADF (not open), and close(2)'s others, after which it is closed all the same.
  */
 UCO_API int uco_close(int fd);
 

@@ -23,7 +23,10 @@ typedef struct uco_loop_stats {
     uint64_t pool_threads;     /* of uco_to_thread() */
     uint64_t pool_jobs;        /* queued or running */
     uint64_t resources;        /* open: streams, servers, processes, HTTP clients */
-    uint64_t reserved[18];
+    uint64_t stack_size;       /* bytes, of tasks that do not say */
+    uint64_t stack_high_water; /* bytes that a task used of its stack, of those that have ended or
+                                  that uco_task_stack_used() looked at; 0 but in debug mode */
+    uint64_t reserved[16];
 } uco_loop_stats;
 
 /**

@@ -262,6 +262,18 @@ UCO_API const char *uco_task_name(const uco_task *t);
  */
 UCO_API uint64_t uco_task_id(const uco_task *t);
 
+/**
+ * uco_task_stack_used() - How much of its stack a task has used so far, where it went deepest. In
+ * debug mode (UCO_DEBUG=1, or the loop's options).
+ *
+ * What the task has only stepped over, or filled with zeros, at the very end of it does not count.
+ *
+ * Context: Loop's thread; of any task, also the caller itself.
+ * Returns: Bytes. 0 when it is not known: not in debug mode, not begun, ended, another thread's
+ *          loop, NULL, or not a task.
+ */
+UCO_API size_t uco_task_stack_used(const uco_task *t);
+
 UCO_END_DECLS
 
 #endif

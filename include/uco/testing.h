@@ -48,8 +48,11 @@ UCO_API double uco_test_advance(uco_loop *loop, double seconds);
  *            "bind", "listen", "close", "fcntl", "poll", "eventfd", "epoll_create1", "epoll_ctl"
  *            (waiting for a file descriptor), "epoll_wait", "pthread_create" (the pools,
  *            uco_loop_thread), "prctl", "open", "fsync", "sendfile", "getsockopt", "setsockopt",
- *            "pipe2", "posix_spawn", "pidfd_open", "waitid", "sigaction", "getaddrinfo" (look-ups),
- *            "io_uring_queue_init", "io_uring_enter".
+ *            "getsockname" (also getpeername), "shutdown", "pipe2", "posix_spawn", "pidfd_open",
+ *            "waitid", "kill", "sigaction", "sigaltstack", "getaddrinfo" (look-ups),
+ *            "io_uring_queue_init", "io_uring_enter", "stat" (also fstat, lstat and readlink),
+ *            "access", "lseek", "ftruncate", "fchmod", "flock", "rename" (also link), "unlink",
+ *            "getrandom".
  * @nth:      1 = the next call, 2 = the one after it; 0 = switch this one off. Every attempt
  *            counts, also a read that finds nothing and is made again later.
  * @for_ever: From the nth on all of them, not just that one. uco copes with some single failures.

@@ -9,6 +9,7 @@
 #include <uco/file.h>
 #include <uco/generator.h>
 #include <uco/group.h>
+#include <uco/inspect.h>
 #include <uco/io.h>
 #include <uco/local.h>
 #include <uco/loop.h>

@@ -22,6 +22,19 @@
 #define UCO__CONTAINER(pointer, type, member)                                                      \
     ((type *) ((char *) (pointer) -offsetof(type, member)))
 
+/* What clang's analyzer cannot find out by itself. */
+#ifdef __clang_analyzer__
+#define UCO__KNOWN(condition) ((condition) ? (void) 0 : __builtin_unreachable())
+#else
+#define UCO__KNOWN(condition) ((void) 0)
+#endif
+
+/* The compiler describes each function's frame to the assembler. (clang 13 was the first to say so.)
+ */
+#if defined(__GCC_HAVE_DWARF2_CFI_ASM) || (defined(__clang__) && __clang_major__ < 13)
+#define UCO__CFI 1
+#endif
+
 /* gcc 12 has no __has_feature, clang defines no __SANITIZE_*. */
 #if defined(__SANITIZE_ADDRESS__)
 #define UCO__ASAN 1
@@ -43,6 +56,15 @@
 #endif
 #ifndef UCO__TSAN
 #define UCO__TSAN 0
+#endif
+
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#define UCO__MSAN 1
+#endif
+#endif
+#ifndef UCO__MSAN
+#define UCO__MSAN 0
 #endif
 
 /* clang's ThreadSanitizer keeps its own call stack also in functions that it does not instrument

@@ -3,8 +3,8 @@
 /*
  * Fault injection: uco_test_fail().
  *
- * 1. uco__faults_set counts the entries whose `nth` is not zero.
- * 2. An entry counts its calls only while it is set.
+ * 1. uco__faults_set counts the entries whose `nth` is not zero, beside the ledger's bit.
+ * 2. An entry counts its calls only while it is set; what it made fail it counts for ever.
  */
 
 #include "base/fault.h"
@@ -17,6 +17,7 @@
 struct fault {
     unsigned long nth;   /* 0: not set */
     unsigned long calls; /* since it was set */
+    unsigned long failed;
     bool for_ever;
     int error; /* positive */
 };
@@ -38,6 +39,7 @@ fault_set(struct fault *fault, struct fault value)
         atomic_fetch_add(&uco__faults_set, 1);
     if (fault->nth != 0 && value.nth == 0)
         atomic_fetch_sub(&uco__faults_set, 1);
+    value.failed = fault->failed;
     *fault = value;
 }
 
@@ -47,14 +49,36 @@ uco__fault_ask(enum uco__fault which)
     struct fault *fault = &faults[which];
     int error = 0;
 
+    /* Without the mutex, which would order what threads do while only the ledger is on. */
+    if ((atomic_load_explicit(&uco__faults_set, memory_order_relaxed) & ~UCO__LEDGER_ON) == 0)
+        return 0;
     pthread_mutex_lock(&fault_mutex);
     if (fault->nth != 0) {
         fault->calls++;
-        if (fault->calls == fault->nth || (fault->for_ever && fault->calls > fault->nth))
+        if (fault->calls == fault->nth || (fault->for_ever && fault->calls > fault->nth)) {
             error = -fault->error;
+            fault->failed++;
+        }
     }
     pthread_mutex_unlock(&fault_mutex);
     return error;
+}
+
+const char *
+uco__fault_name(enum uco__fault fault)
+{
+    return fault_names[fault];
+}
+
+struct uco__fault_count
+uco__fault_count(enum uco__fault fault)
+{
+    struct uco__fault_count count;
+
+    pthread_mutex_lock(&fault_mutex);
+    count = (struct uco__fault_count){faults[fault].calls, faults[fault].failed};
+    pthread_mutex_unlock(&fault_mutex);
+    return count;
 }
 
 int

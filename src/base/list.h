@@ -7,6 +7,8 @@
  * to itself, so that removing it again does nothing.
  */
 
+#include "base/compiler.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -39,6 +41,7 @@ uco__list_empty(const struct uco__list *list)
 static inline void
 uco__list_insert_after(struct uco__list *place, struct uco__list *node)
 {
+    UCO__KNOWN(place->next != NULL);
     node->prev = place;
     node->next = place->next;
     place->next->prev = node;

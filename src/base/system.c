@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * System calls and allocations.
+ * System calls.
  *
  * 1. Nothing here waits: what would block gives -EAGAIN.
  * 2. No fd's flags are changed but a socket's, by uco__set_nonblocking().
@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,13 +27,6 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
-#ifndef PIDFD_SELF_THREAD
-#define PIDFD_SELF_THREAD (-10000) /* Linux 6.14 */
-#endif
 
 UCO__NOINLINE int
 uco__errno_save(void)
@@ -50,102 +42,6 @@ uco__system_result(long r, int saved_errno)
         errno = saved_errno;
     }
     return r;
-}
-
-void *
-uco__allocate(size_t size)
-{
-    int saved = errno;
-    void *block = uco__fault(UCO__FAULT_malloc) ? NULL : calloc(1, size);
-
-    errno = saved;
-    return block;
-}
-
-void *
-uco__allocate_lines(size_t size)
-{
-    int saved = errno;
-    size_t lines = (size + UCO__CACHE_LINE - 1) / UCO__CACHE_LINE * UCO__CACHE_LINE;
-    void *block = uco__fault(UCO__FAULT_malloc) ? NULL : aligned_alloc(UCO__CACHE_LINE, lines);
-
-    errno = saved;
-    return block != NULL ? memset(block, 0, lines) : NULL;
-}
-
-void *
-uco__reallocate(void *block, size_t size)
-{
-    int saved = errno;
-
-    block = uco__fault(UCO__FAULT_malloc) ? NULL : realloc(block, size);
-    errno = saved;
-    return block;
-}
-
-char *
-uco__string_copy(const char *text)
-{
-    int saved = errno;
-    char *copy = text == NULL || uco__fault(UCO__FAULT_malloc) ? NULL : strdup(text);
-
-    errno = saved;
-    return copy;
-}
-
-void
-uco__free(void *block)
-{
-    free(block);
-}
-
-int
-uco__map(size_t size, void **memory)
-{
-    int error = uco__fault(UCO__FAULT_mmap);
-    int saved;
-    void *map;
-
-    if (error < 0)
-        return error;
-    saved = errno;
-    map = mmap(NULL, size, PROT_READ | PROT_WRITE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (map == MAP_FAILED) {
-        error = -errno;
-        errno = saved;
-        return error;
-    }
-    *memory = map;
-    return 0;
-}
-
-void
-uco__unmap(void *memory, size_t size)
-{
-    /* The kernel merges neighbours, so this may split a mapping, and fail for want of another. Then
-     * the address space is lost, but not the memory. */
-    if (UCO__SYSTEM(munmap, munmap(memory, size)) < 0)
-        UCO__SYSTEM(madvise, madvise(memory, size, MADV_DONTNEED));
-}
-
-unsigned
-uco__advise_ranges(const struct uco__range ranges[], unsigned count, int advice)
-{
-    struct iovec vectors[UCO__RANGES_MAX];
-    unsigned done = 0;
-    long bytes;
-
-    if (count > UCO__RANGES_MAX)
-        count = UCO__RANGES_MAX;
-    for (unsigned i = 0; i < count; i++)
-        vectors[i] = (struct iovec){ranges[i].start, ranges[i].size};
-    bytes = UCO__SYSTEM(madvise,
-                        syscall(SYS_process_madvise, PIDFD_SELF_THREAD, vectors, count, advice, 0));
-    /* It tells bytes, and stops at the first range that it cannot do. */
-    while (bytes > 0 && done < count && (size_t) bytes >= ranges[done].size)
-        bytes -= (long) ranges[done++].size;
-    return done;
 }
 
 /* Bytes, of a block of the kernel's in which a pty keeps what goes to the other side. */
@@ -242,7 +138,8 @@ uco__read_now(int fd, void *buf, size_t n)
 ssize_t
 uco__readv_now(int fd, const struct iovec *vectors, int count)
 {
-    struct msghdr message = {.msg_iov = (struct iovec *) vectors, .msg_iovlen = (size_t) count};
+    struct msghdr message = {.msg_iov = (struct iovec *) (uintptr_t) vectors,
+                             .msg_iovlen = (size_t) count};
     ssize_t r;
 
     if (count < 0 || count > IOV_MAX)
@@ -264,7 +161,8 @@ uco__write_now(int fd, const void *buf, size_t n)
 ssize_t
 uco__writev_now(int fd, const struct iovec *vectors, int count)
 {
-    struct msghdr message = {.msg_iov = (struct iovec *) vectors, .msg_iovlen = (size_t) count};
+    struct msghdr message = {.msg_iov = (struct iovec *) (uintptr_t) vectors,
+                             .msg_iovlen = (size_t) count};
     ssize_t r;
 
     if (count < 0 || count > IOV_MAX)
@@ -379,7 +277,7 @@ uco__is_file(int fd)
 {
     struct stat status;
 
-    return UCO__RESULT(fstat(fd, &status)) == 0 &&
+    return UCO__SYSTEM(stat, fstat(fd, &status)) == 0 &&
            (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
 }
 
@@ -429,12 +327,69 @@ uco__is_tcp(int fd)
            protocol == IPPROTO_TCP;
 }
 
+static int
+fd_close(int fd)
+{
+    if (uco__ledger_is_on())
+        uco__ledger_drop(UCO__LEDGER_FD, (uintptr_t) fd);
+    return close(fd);
+}
+
 int
 uco__close(int fd)
 {
-    long r = UCO__SYSTEM(close, close(fd));
+    long r = UCO__SYSTEM(close, fd_close(fd));
 
     return r == -EINTR ? 0 : (int) r;
+}
+
+struct start {
+    void *(*run)(void *);
+    void *arg;
+    const char *place;
+};
+
+static void *
+start_run(void *arg)
+{
+    struct start start = *(struct start *) arg;
+    uintptr_t number = (uintptr_t) syscall(SYS_gettid);
+    void *result;
+
+    free(arg);
+    uco__ledger_add(UCO__LEDGER_THREAD, number, 0, start.place);
+    result = start.run(start.arg);
+    uco__ledger_drop(UCO__LEDGER_THREAD, number);
+    return result;
+}
+
+/* A thread's number is known to itself. The memory for that must not be the test's to deny. */
+static UCO__COLD int
+start_noted(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *arg,
+            const char *place)
+{
+    struct start *start = malloc(sizeof *start);
+    int r;
+
+    if (start == NULL)
+        return -EAGAIN;
+    *start = (struct start){run, arg, place};
+    r = -pthread_create(thread, attributes, start_run, start);
+    if (r < 0)
+        free(start);
+    return r;
+}
+
+int
+uco__thread_start_at(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                     void *arg, const char *place)
+{
+    int r = uco__fault(UCO__FAULT_pthread_create);
+
+    if (r < 0)
+        return r;
+    return uco__ledger_is_on() ? start_noted(thread, attributes, run, arg, place)
+                               : -pthread_create(thread, attributes, run, arg);
 }
 
 bool
@@ -505,7 +460,7 @@ uco__signal_take(int signo, void (*handler)(int))
     if (sigaction(signo, NULL, &action) < 0 || action.sa_handler != SIG_DFL)
         return false;
     action = (struct sigaction){.sa_handler = handler,
-                                .sa_flags = SA_RESTART | SA_RESETHAND | SA_ONSTACK};
+                                .sa_flags = (int) (SA_RESTART | SA_RESETHAND | SA_ONSTACK)};
     sigemptyset(&action.sa_mask);
     return sigaction(signo, &action, NULL) == 0;
 }

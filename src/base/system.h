@@ -7,13 +7,26 @@
 
 #include "base/compiler.h"
 #include "base/fault.h"
+#include "base/ledger.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <unistd.h>
+
+/* musl 1.2.5 has them. A 64-bit offset is the kernel's first of two; it ignores the other here. */
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 8
+#define preadv2(fd, vectors, count, offset, flags)                                                 \
+    syscall(SYS_preadv2, fd, vectors, (unsigned long) (count), (long) (offset), 0L, flags)
+#define pwritev2(fd, vectors, count, offset, flags)                                                \
+    syscall(SYS_pwritev2, fd, vectors, (unsigned long) (count), (long) (offset), 0L, flags)
+#endif
 
 /* errno is the coroutine's, so a call that fails leaves it as it was. Functions and not macros:
  * where errno is, is a constant to the compiler, but a caller that suspends may go on in another
@@ -29,25 +42,40 @@ UCO__EXPORT long uco__system_result(long r, int saved_errno);
     })
 
 /* UCO__SYSTEM(accept4, accept4(fd, addr, len, flags)): UCO__RESULT() of a call that tests can make
- * fail. */
+ * fail. An fd that it makes is noted in the ledger. */
 #define UCO__SYSTEM(name, call)                                                                    \
     ({                                                                                             \
-        long fault_ = uco__fault(UCO__FAULT_##name);                                               \
-        fault_ != 0 ? fault_ : UCO__RESULT(call);                                                  \
+        long result_ = uco__fault(UCO__FAULT_##name);                                              \
+        if (result_ == 0)                                                                          \
+            result_ = UCO__RESULT(call);                                                           \
+        UCO__MAKES_FD(UCO__FAULT_##name) ? uco__ledger_fd(result_, UCO__PLACE) : result_;          \
     })
 
-/* Zeroed, or NULL. Freed by uco__free(). */
-UCO__EXPORT void *uco__allocate(size_t size);
+/* Whether such a call gives a new fd. A macro: where it does not, nothing of it is left, in a build
+ * without optimisation neither. */
+#define UCO__MAKES_FD(fault)                                                                       \
+    ((fault) == UCO__FAULT_open || (fault) == UCO__FAULT_socket ||                                 \
+     (fault) == UCO__FAULT_accept4 || (fault) == UCO__FAULT_eventfd ||                             \
+     (fault) == UCO__FAULT_epoll_create1 || (fault) == UCO__FAULT_pidfd_open)
+
+/* Zeroed, or NULL. Freed by uco__free(). What is allocated is noted in the ledger, with the place
+ * that asked for it. */
+#define uco__allocate(size) uco__allocate_at((size), UCO__PLACE)
+UCO__EXPORT void *uco__allocate_at(size_t size, const char *place);
 /* Whole cache lines of its own, zeroed. */
-void *uco__allocate_lines(size_t size);
+#define uco__allocate_lines(size) uco__allocate_lines_at((size), UCO__PLACE)
+void *uco__allocate_lines_at(size_t size, const char *place);
 /* As realloc(): NULL leaves the old block as it is. What is new is not zeroed. */
-UCO__EXPORT void *uco__reallocate(void *block, size_t size);
+#define uco__reallocate(block, size) uco__reallocate_at((block), (size), UCO__PLACE)
+UCO__EXPORT void *uco__reallocate_at(void *block, size_t size, const char *place);
 /* NULL for NULL too. */
-UCO__EXPORT char *uco__string_copy(const char *text);
+#define uco__string_copy(text) uco__string_copy_at((text), UCO__PLACE)
+UCO__EXPORT char *uco__string_copy_at(const char *text, const char *place);
 UCO__EXPORT void uco__free(void *block);
 
 /* Private anonymous memory of its own; MAP_NORESERVE. */
-int uco__map(size_t size, void **memory);
+#define uco__map(size, memory) uco__map_at((size), (memory), UCO__PLACE)
+int uco__map_at(size_t size, void **memory, const char *place);
 void uco__unmap(void *memory, size_t size);
 
 struct uco__range {
@@ -107,6 +135,12 @@ uco__thread_self(void)
 {
     return &uco__thread_mark;
 }
+
+/* pthread_create(), as a negative error. */
+#define uco__thread_start(thread, attributes, run, arg)                                            \
+    uco__thread_start_at((thread), (attributes), (run), (arg), UCO__PLACE)
+int uco__thread_start_at(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                         void *arg, const char *place);
 
 bool uco__thread_is_main(void);
 /* Whether this process has no other thread; false where that cannot be told. */

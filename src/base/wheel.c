@@ -62,7 +62,7 @@ slot_of(const struct uco__wheel *wheel, uint64_t deadline)
     }
     level = (bit - WIDE_SPAN) / NARROW_BITS;
     deadline >>= WIDE_SPAN + level * NARROW_BITS;
-    return WIDE_SLOTS + (level << NARROW_BITS | (deadline & ((1U << NARROW_BITS) - 1)));
+    return WIDE_SLOTS + (level << NARROW_BITS | ((unsigned) deadline & ((1U << NARROW_BITS) - 1)));
 }
 
 /* The first moment of a slot that is ahead. */
@@ -135,12 +135,15 @@ trail_exchange(struct uco__wheel *wheel, unsigned index, struct uco__wheel_node 
 
 /* --- nodes --- */
 
-/* From the back: only a deadline that has long passed has to look for its place. */
+/* From the back: only a deadline that has long passed has to look for its place. Where each is
+ * earlier than the one before, that is the front. */
 static void
 wheel_place_due(struct uco__wheel *wheel, struct uco__wheel_node *node)
 {
     struct uco__list *place = wheel->due.prev;
 
+    if (place != &wheel->due && node_of(wheel->due.next)->deadline > node->deadline)
+        place = &wheel->due;
     while (place != &wheel->due && node_of(place)->deadline > node->deadline)
         place = place->prev;
     uco__list_insert_after(place, &node->link);

@@ -27,7 +27,7 @@ uco__altstack_enter(struct uco__altstack *altstack)
     if (altstack->memory == NULL && uco__map(ALTSTACK_BYTES, &altstack->memory) < 0)
         return;
     ours.ss_sp = altstack->memory;
-    altstack->installed = UCO__RESULT(sigaltstack(&ours, NULL)) == 0;
+    altstack->installed = UCO__SYSTEM(sigaltstack, sigaltstack(&ours, NULL)) == 0;
 }
 
 void

@@ -121,6 +121,17 @@ poster_end(void *arg)
     poster_unref(poster, poster->references_left + 1);
 }
 
+void
+uco__bundle_thread_end(void)
+{
+    struct poster *poster = thread_poster;
+
+    if (poster == NULL)
+        return;
+    pthread_setspecific(poster_key, NULL);
+    poster_end(poster);
+}
+
 static void
 poster_key_make(void)
 {

@@ -15,5 +15,8 @@
 
 /* Any thread but the loop's. 0, -ENOMEM, or -ESHUTDOWN: it was not taken. */
 int uco__bundle_post(struct uco_loop *loop, uco_callback *callback, void *arg);
+/* What the calling thread keeps for posts to come is freed, as at its end. For the ledger: a
+ * process's main thread never comes to that. */
+void uco__bundle_thread_end(void);
 
 #endif

@@ -13,6 +13,8 @@
 
 #include "core/context.h"
 
+#include "core/float.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <ucontext.h>
@@ -54,18 +56,27 @@ context_make(ucontext_t *fresh, const struct uco__context *context)
     makecontext(fresh, (void (*)(void))(uintptr_t) context->pc, 0);
 }
 
+/* A ucontext_t also holds floating-point modes, those that its code ran with. Here they are the
+ * thread's: each side leaves to the next those that it has. */
+struct suspended {
+    ucontext_t context; /* first: a context's sp points to it */
+    struct uco__float modes;
+};
+
 static UCO__NO_SANITIZE UCO__NOINLINE void
 context_switch_ucontext(struct uco__context *from, struct uco__context *to)
 {
-    ucontext_t self, fresh;
-    ucontext_t *target = to->sp;
+    struct suspended self, fresh;
+    struct suspended *target = to->sp;
 
     if (!uco__context_entered(to)) {
-        context_make(&fresh, to);
+        context_make(&fresh.context, to);
         target = &fresh;
     }
     from->sp = &self;
-    swapcontext(&self, target);
+    target->modes = uco__float_get();
+    swapcontext(&self.context, &target->context);
+    uco__float_set(self.modes);
 }
 
 #if UCO__SWITCH_REGISTERS

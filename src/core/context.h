@@ -10,10 +10,11 @@
  *
  * - by registers (x86-64, aarch64): an inline switch whose clobber list makes the compiler save
  *   only what is live. It resumes by an indirect jump, not `ret`, whose prediction would always
- *   miss; and it keeps no signal mask, no x87 and MXCSR control words: like the mask they belong to
- *   the thread here;
+ *   miss; and it keeps no signal mask, which belongs to the thread here;
  * - or by swapcontext: the reference, right everywhere, but with a system call each time. Chosen by
  *   -Dswitch=ucontext, on other architectures, and at run time where shadow stacks are active.
+ *
+ * Floating-point modes are no part of it, either way: they stay as the side that was left had them.
  */
 
 #include "base/compiler.h"

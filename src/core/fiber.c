@@ -4,7 +4,7 @@
  * Fibers.
  *
  * 1. A stack that has been entered never leaves uco__fiber_entry(): between two fibers it is parked
- *    in there, in its pool.
+ *    in there, in its pool. No exception gets past it.
  */
 
 #include "core/fiber.h"
@@ -20,11 +20,12 @@ __thread struct uco__sanitizer *uco__sanitizer_left;
 UCO__NO_SANITIZE void
 uco__fiber_entry(void)
 {
-#if defined(__x86_64__)
+#if defined(UCO__CFI) && defined(__x86_64__)
     __asm__ volatile(".cfi_undefined rip");
-#elif defined(__aarch64__)
+#elif defined(UCO__CFI) && defined(__aarch64__)
     __asm__ volatile(".cfi_undefined x30");
 #endif
+    UCO__FOREIGN_BARRIER();
     /* Read once: a stack stays with its loop, but not with its thread, and the compiler may keep
      * the address of a thread variable (for aarch64 it does), which after a switch may be that of
      * another thread's. */
@@ -37,6 +38,9 @@ uco__fiber_entry(void)
 
         *loop->errno_location = 0;
         loop->operations->fiber->body(fiber);
+        if (UCO__UNLIKELY(loop->scheduler.current != fiber))
+            uco__foreign_strayed();
+        uco__foreign_drop(&loop->foreign);
         uco__scheduler_end(loop, stack);
     }
 }

@@ -18,6 +18,13 @@
 struct uco__fiber;
 struct uco__wait;
 
+struct uco__fiber_about {
+    const char *name; /* NULL: it is called "Task-<id>" */
+    uint64_t id;
+    const char *file; /* where it was created; NULL: not known */
+    int line;
+};
+
 /* The same for all fibers of a loop. */
 struct uco__fiber_operations {
     /* Runs on the fiber's stack. When it returns, the fiber may be freed already. */
@@ -28,6 +35,10 @@ struct uco__fiber_operations {
     /* For reports. */
     uco_task *(*task)(struct uco__fiber *fiber);
     const char *(*name)(const struct uco__fiber *fiber);
+    /* For the report of an overflow: async-signal-safe. */
+    void (*about)(const struct uco__fiber *fiber, struct uco__fiber_about *about);
+    /* Who has the stack; NULL: nobody. Async-signal-safe too, but slow. */
+    struct uco__fiber *(*on_stack)(const struct uco_loop *loop, const struct uco__stack *stack);
 };
 
 /* The `state` in its ready node. */

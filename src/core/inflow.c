@@ -61,13 +61,23 @@ struct uco__flow {
 
 /* --- parts --- */
 
+/* What nobody is there for any more is not kept, nor is what brings nothing. */
+static bool
+is_to_keep(const struct uco__uring *uring, const struct io_uring_cqe *cqe)
+{
+    const struct uco__flow *flow = uring->fds[(uint32_t) cqe->user_data].flow;
+    uint32_t serial = (uint32_t) (cqe->user_data >> 32) & UCO__URING_SERIAL_MASK;
+
+    return flow != NULL && flow->serial == serial && cqe->res >= 0;
+}
+
 bool
-uco__inflow_can_keep(struct uco__uring *uring)
+uco__inflow_can_keep(struct uco__uring *uring, const struct io_uring_cqe *cqe)
 {
     int capacity = uring->parts_capacity != 0 ? 2 * uring->parts_capacity : PARTS_FIRST;
     struct uco__uring_part *parts;
 
-    if (UCO__LIKELY(uring->parts_free >= 0))
+    if (UCO__LIKELY(uring->parts_free >= 0) || !is_to_keep(uring, cqe))
         return true;
     parts = uco__reallocate(uring->parts, (size_t) capacity * sizeof *parts);
     if (parts == NULL)

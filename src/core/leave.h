@@ -92,9 +92,8 @@ uco__scheduler_end(struct uco_loop *loop, struct uco__stack *stack)
 {
     struct uco__context *to;
 
-    if (UCO__UNLIKELY(uco__loop_stale(loop) ||
-                      (loop->stacks.unguarded > 0 && uco__stack_overflowed(stack))))
-        uco__scheduler_end_badly(loop);
+    if (UCO__UNLIKELY(uco__loop_stale(loop)))
+        uco__scheduler_end_stale();
     *loop->errno_location = 0;
     /* Given back first: if a new fiber is next, it takes this very stack, and no switch is needed.
      */
@@ -111,8 +110,10 @@ static inline __attribute__((always_inline)) void
 uco__scheduler_leave(struct uco_loop *loop, struct uco__fiber *fiber)
 {
     int saved_errno = *loop->errno_location;
-    struct uco__context *to = UCO__SWITCH_QUICK ? uco__scheduler_pick_quickly(loop) : NULL;
+    struct uco__context *to = NULL;
 
+    if (UCO__SWITCH_QUICK && UCO__LIKELY(!uco__foreign_any(&loop->foreign)))
+        to = uco__scheduler_pick_quickly(loop);
     if (UCO__LIKELY(to != NULL))
         uco__context_switch_registers(&fiber->context, to);
     else
@@ -124,13 +125,14 @@ uco__scheduler_leave(struct uco_loop *loop, struct uco__fiber *fiber)
 
 /* A new wait of the loop's current fiber. */
 static inline void
-uco__wait_init(struct uco__wait *wait, const char *what,
+uco__wait_init(struct uco__wait *wait, const struct uco__wait_kind *kind,
                enum uco__abort (*abort)(struct uco__wait *wait))
 {
     wait->loop = uco__running;
     wait->fiber = wait->loop->scheduler.current;
     wait->abort = abort;
-    wait->what = what;
+    wait->kind = kind;
+    wait->since = wait->loop->moment;
     wait->result = 0;
     wait->woken = false;
 }

@@ -20,6 +20,7 @@
 #include "base/system.h"
 #include "core/backend.h"
 #include "core/leave.h"
+#include "core/overflow.h"
 #include "core/report.h"
 #include "core/signals.h"
 #include "core/trim.h"
@@ -101,6 +102,8 @@ loop_open(struct uco_loop *loop)
     if (r < 0)
         goto fail_poller;
     uco__stacks_init(&loop->stacks, uco__fiber_entry);
+    if (loop->options.debug)
+        uco__stacks_measure(&loop->stacks);
     loop->stack_pool = uco__stack_pool_get(&loop->stacks, loop->options.stack_size);
     if (loop->stack_pool != NULL)
         return 0;
@@ -240,8 +243,10 @@ uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
 {
     const void *nobody = NULL;
 
-    if (uco__running != NULL && !uco__loop_stale(uco__running))
+    if (uco__running != NULL && !uco__loop_stale(uco__running)) {
+        uco__foreign_check_caller();
         return uco__misuse(-EBUSY, "a loop is running in this thread already");
+    }
     /* Acquire pairs with the release in uco__loop_leave(): what the last runner did is done. */
     if (!atomic_compare_exchange_strong_explicit(&loop->runner, &nobody, uco__thread_self(),
                                                  memory_order_acquire, memory_order_relaxed))
@@ -253,6 +258,7 @@ uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
     loop->until_done = false;
     uco__scheduler_set_budget(&loop->scheduler, loop->span);
     loop->polled = uco__clock_real();
+    loop->moment = loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now;
     loop->span_began = loop->polled;
     loop->timed = loop->slow != UCO__NEVER;
     uco__scheduler_set_pace(loop);
@@ -261,8 +267,10 @@ uco__loop_enter(struct uco_loop *loop, struct uco_loop **outer)
     if (loop->timer_slack >= 0)
         UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, TIMER_SLACK));
     uco__altstack_enter(&loop->altstack);
+    uco__overflow_watch();
     /* Else pthread_cancel() would unwind whatever coroutine is there, and leave the others behind. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &loop->cancel_state);
+    uco__foreign_enter(loop);
     return 0;
 }
 
@@ -271,6 +279,7 @@ uco__loop_leave(struct uco_loop *loop, struct uco_loop *outer)
 {
     int cancel_state = loop->cancel_state;
 
+    uco__foreign_leave(loop);
     uco__altstack_leave(&loop->altstack);
     if (loop->timer_slack >= 0)
         UCO__SYSTEM(prctl, prctl(PR_SET_TIMERSLACK, loop->timer_slack));
@@ -334,8 +343,8 @@ loop_poll(struct uco_loop *loop, uint64_t timeout)
     if (UCO__UNLIKELY(loop->polled >= loop->poller.check_at))
         uco__poller_check_some(&loop->poller, loop->polled);
     loop_take_posts(loop);
-    uco__timers_expire(loop,
-                       loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now);
+    loop->moment = loop->options.clock == UCO_CLOCK_REAL ? loop->polled : loop->virtual_now;
+    uco__timers_expire(loop, loop->moment);
     return r >= 0;
 }
 
@@ -357,7 +366,9 @@ void
 uco__loop_breathe(struct uco_loop *loop)
 {
     uint64_t now = uco__clock_real();
-    uint64_t took = now - loop->polled;
+    /* With a seed the kernel is asked after each span, however fast the machine is today: when an
+     * event is seen is part of the order that the seed gives again. */
+    uint64_t took = loop->options.seed == 0 ? now - loop->polled : POLL_INTERVAL;
 
     loop_end_span(loop, now);
     /* A clock read a step is nothing beside steps that do some work, and everything beside tasks
@@ -428,6 +439,7 @@ loop_settle(struct uco_loop *loop)
     next = uco__wheel_next(&loop->timers.wheel);
     if (next > loop->virtual_now)
         loop->virtual_now = next;
+    loop->moment = loop->virtual_now;
     uco__timers_expire(loop, loop->virtual_now);
     return true; /* if only a removed timer's moment has come, the next turn goes on from there */
 }

@@ -11,6 +11,7 @@
 #include "base/system.h"
 #include "core/altstack.h"
 #include "core/calls.h"
+#include "core/foreign.h"
 #include "core/inbox.h"
 #include "core/poller.h"
 #include "core/scheduler.h"
@@ -82,6 +83,7 @@ struct uco_loop {
     struct uco_loop_options options;    /* defaults filled in */
     uint64_t virtual_now;               /* of a clock that is not real */
     uint64_t polled;                    /* when the kernel was last asked; real clock */
+    uint64_t moment;                    /* the same by the loop's clock: waits are dated by it */
     uint64_t looked_in;                 /* when to the inbox, in the middle of a turn; real clock */
     unsigned span;                      /* switches between two looks at the clock */
     uint64_t trim_at;                   /* when to look for memory to give back; real clock */
@@ -91,6 +93,7 @@ struct uco_loop {
     bool timed;                         /* each step is, now */
     uint64_t span_began;                /* when the present span of the budget did; real clock */
     int *errno_location;                /* of the thread that runs it */
+    struct uco__foreign foreign;
     struct uco__signal_port *signal_port; /* NULL: it never wanted a signal */
     struct uco__list settlers;            /* uco_test_settle() */
     struct uco__list resources;

@@ -239,11 +239,11 @@ uco__poller_wait(struct uco__poller *poller, struct uco__fd_wait *wait)
     if (r < 0)
         return r;
     entry = &poller->fds[wait->fd];
-    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+    for (enum uco__direction i = 0; i < UCO__DIRECTIONS; i++) {
         if (wait_wants(wait, i) && (entry->waits[i] != NULL || entry->watchers[i] != NULL))
             return -EBUSY;
     }
-    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+    for (enum uco__direction i = 0; i < UCO__DIRECTIONS; i++) {
         if (wait_wants(wait, i))
             entry->waits[i] = wait;
     }
@@ -291,11 +291,11 @@ uco__poller_watch(struct uco__poller *poller, struct uco__fd_watcher *watcher)
     if (r < 0)
         return r;
     entry = &poller->fds[watcher->fd];
-    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+    for (enum uco__direction i = 0; i < UCO__DIRECTIONS; i++) {
         if (wants(watcher->events, i) && (entry->waits[i] != NULL || entry->watchers[i] != NULL))
             return -EBUSY;
     }
-    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+    for (enum uco__direction i = 0; i < UCO__DIRECTIONS; i++) {
         if (wants(watcher->events, i))
             entry->watchers[i] = watcher;
     }
@@ -314,7 +314,7 @@ uco__poller_watch(struct uco__poller *poller, struct uco__fd_watcher *watcher)
 void
 uco__poller_unwatch(struct uco__poller *poller, struct uco__fd_watcher *watcher)
 {
-    struct uco__fd *entry = fd_find(poller, watcher->fd);
+    struct uco__fd *entry = &poller->fds[watcher->fd]; /* it is watched */
 
     for (int i = 0; i < UCO__DIRECTIONS; i++) {
         if (entry->watchers[i] == watcher)
@@ -511,7 +511,7 @@ uco__poller_event(struct uco__poller *poller, int fd, uint32_t generation, short
         entry->drained = false;
     if ((events & ENDED_EVENTS) != 0)
         entry->ended = true;
-    for (int i = 0; i < UCO__DIRECTIONS; i++) {
+    for (enum uco__direction i = 0; i < UCO__DIRECTIONS; i++) {
         struct uco__fd_watcher *watcher = entry->watchers[i];
 
         if (event_for(events, i) == 0)

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/system.h"
 #include "core/poller.h"
+#include "core/sanitizer.h"
 
 #include <limits.h>
 #include <stdatomic.h>
@@ -133,6 +134,7 @@ epoll_collect(struct uco__poller *poller, uint64_t timeout)
     /* EINTR: a signal handler ran. The loop looks at everything again, its timers included. */
     if (n < 0)
         return n == -EINTR ? 0 : n;
+    uco__sanitizer_written(events, sizeof events);
     for (int i = 0; i < n; i++) {
         uint64_t data = events[i].data.u64;
 

@@ -114,7 +114,7 @@ fd_judge(struct uco__uring *uring, int fd)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT};
     struct stat status;
-    int r = (int) UCO__RESULT(fstat(fd, &status));
+    int r = (int) UCO__SYSTEM(stat, fstat(fd, &status));
 
     if (r < 0 || S_ISSOCK(status.st_mode) || S_ISFIFO(status.st_mode))
         return r;
@@ -332,7 +332,7 @@ ring_collect(struct uco__poller *poller, int most)
             break;
         ring_prefetch(poller, uring, PREFETCH_AHEAD);
         cqe = cq->cqes[head & cq->ring_mask];
-        if (cqe.user_data >> 60 >= UCO__URING_RECEIVE && !uco__inflow_can_keep(uring))
+        if (cqe.user_data >> 60 >= UCO__URING_RECEIVE && !uco__inflow_can_keep(uring, &cqe))
             return -ENOMEM;
         /* Given back first: whoever is told may come here again, by way of uring_remove(). */
         io_uring_cq_advance(&uring->ring, 1);
@@ -424,22 +424,26 @@ uring_own(struct uco__poller *poller)
     return r;
 }
 
-/* Says what is to be said now, and takes in what follows from it, lest it overflows. */
-static void
+/* Says what is to be said now, and takes in what follows from it, lest it overflows. False: the
+ * kernel has not taken it all. */
+static bool
 uring_flush(struct uco__poller *poller)
 {
     struct uco__uring *uring = uco__uring_of(poller);
-    int r;
+    bool told = false;
 
     for (int i = 0; i < UCO__URING_TRIES; i++) {
-        bool told = uring_tell(poller);
+        int r;
 
+        told = uring_tell(poller);
         r = uco__ring_enter(&uring->ring, 0);
-        if (told && r >= 0 && io_uring_sq_ready(&uring->ring) == 0)
+        told = told && io_uring_sq_ready(&uring->ring) == 0;
+        if (told && r >= 0)
             break;
     }
     if (uco__ring_has_more(&uring->ring))
         uring_collect(poller, UCO__URING_COMPLETIONS);
+    return told;
 }
 
 static void
@@ -454,15 +458,20 @@ uring_remove(struct uco__poller *poller, int fd)
     record->interest = 0;
     poll_drop(record);
     uco__uring_change(uring, fd);
-    if (uring->owner != NULL && uring_own(poller) < 0)
-        return; /* the old ring goes with the next wait, and all that is in it */
+    if (uring->owner != NULL && uring_own(poller) < 0) {
+        /* The old ring goes with the next wait, and all that is in it. */
+        uco__inflow_drop(uring, fd, &data);
+        return;
+    }
     if (uco__inflow_drop(uring, fd, &data)) {
         if (!uco__uring_cancel(uring, data))
             uring_disown(uring); /* the kernel takes no more: that ends it, too */
     } else if (!uring->fds[fd].stale) {
         return;
     }
-    uring_flush(poller);
+    /* A request that the kernel would take later would be for whatever has this number then. */
+    if (!uring_flush(poller))
+        uring_disown(uring);
 }
 
 static int

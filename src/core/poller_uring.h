@@ -151,8 +151,8 @@ void uco__uring_event(struct uco__poller *poller, int fd, short events);
 bool uco__inflow_arm(struct uco__poller *poller, int fd, short *interest);
 /* The fd that was polled for its flow has had these events. */
 void uco__inflow_polled(struct uco__uring *uring, int fd, int events);
-/* Whether what comes can be kept: if not, the completion must stay in the ring. */
-bool uco__inflow_can_keep(struct uco__uring *uring);
+/* Whether what a completion brings can be kept: if not, it must stay in the ring. */
+bool uco__inflow_can_keep(struct uco__uring *uring, const struct io_uring_cqe *cqe);
 void uco__inflow_complete(struct uco__poller *poller, const struct io_uring_cqe *cqe);
 /* The fd is about to be closed, or its loop is: what was read ahead is dropped. Whether there is a
  * request to be cancelled: `data`. */

@@ -42,6 +42,8 @@ uco__ring_make(struct io_uring *ring)
             io_uring_queue_exit(ring);
             r = -ENOSYS;
         }
+        if (r >= 0)
+            uco__ledger_fd(ring->ring_fd, UCO__PLACE);
     }
     return r < 0 ? r : 0;
 }

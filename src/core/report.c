@@ -22,20 +22,33 @@ uco__debug_environment(void)
     return value != NULL && *value != '\0' && strcmp(value, "0") != 0;
 }
 
+/* On whatever stack that is. As every callback it finds nothing of what runs there, leaves nothing,
+ * and nothing that it throws gets past it. */
+static UCO__NOINLINE void
+report_call(uco_loop *loop, uco_task *task, const char *message)
+{
+    struct uco__belongings belongings;
+    struct uco__fiber *current;
+
+    UCO__FOREIGN_BARRIER();
+    uco__foreign_take(&loop->foreign, &belongings);
+    current = uco__scheduler_callback_begin(loop);
+    loop->options.exception_handler(message, task, loop->options.exception_arg);
+    uco__scheduler_callback_end(loop, current);
+    uco__foreign_drop(&loop->foreign);
+    uco__foreign_put(&loop->foreign, &belongings);
+}
+
 /* The loop's handler is called on the loop's thread, and not from inside itself: what it does wrong
  * goes to stderr. */
 static bool
 report_handle(uco_loop *loop, uco_task *task, const char *message)
 {
-    struct uco__fiber *current;
-
     if (loop == NULL || loop->options.exception_handler == NULL || loop->reporting ||
         atomic_load(&loop->runner) != uco__thread_self())
         return false;
     loop->reporting = true;
-    current = uco__scheduler_callback_begin(loop);
-    loop->options.exception_handler(message, task, loop->options.exception_arg);
-    uco__scheduler_callback_end(loop, current);
+    report_call(loop, task, message);
     loop->reporting = false;
     return true;
 }

@@ -19,6 +19,9 @@
 #if UCO__TSAN
 #include <sanitizer/tsan_interface.h>
 #endif
+#if UCO__MSAN
+#include <sanitizer/msan_interface.h>
+#endif
 #ifdef UCO_VALGRIND
 #include <valgrind/memcheck.h>
 #include <valgrind/valgrind.h>
@@ -108,6 +111,39 @@ uco__sanitizer_show(const void *memory, size_t size)
 #endif
 #ifdef UCO_VALGRIND
     VALGRIND_MAKE_MEM_DEFINED(memory, size);
+#endif
+}
+
+/* Where the caller is, on stderr, where there is someone who can tell. */
+static inline void
+uco__sanitizer_trace(void)
+{
+#if UCO__ASAN
+    __sanitizer_print_stack_trace();
+#endif
+}
+
+/* Between the two, what is done on purpose with memory that nobody may touch is no error. */
+static inline void
+uco__sanitizer_quiet(bool quiet)
+{
+    (void) quiet;
+#ifdef UCO_VALGRIND
+    if (quiet)
+        VALGRIND_DISABLE_ERROR_REPORTING;
+    else
+        VALGRIND_ENABLE_ERROR_REPORTING;
+#endif
+}
+
+/* Memory that got its value from what MemorySanitizer does not see: an instruction, or the kernel. */
+static inline __attribute__((always_inline)) void
+uco__sanitizer_written(const void *memory, size_t size)
+{
+    (void) memory;
+    (void) size;
+#if UCO__MSAN
+    __msan_unpoison(memory, size);
 #endif
 }
 

@@ -11,6 +11,8 @@
  *    runs inside the waker.
  * 4. errno belongs to the fiber: kept across a suspension, zero at the start.
  * 5. Between two looks at the clock lie at most `budget` switches.
+ * 6. The exceptions that C++ code is busy with, and floating-point modes, belong to the fiber, too:
+ *    who suspends takes them along.
  */
 
 #include "core/scheduler.h"
@@ -175,12 +177,10 @@ fiber_take_stack(struct uco__fiber *fiber, struct uco__stack *stack)
 }
 
 void
-uco__scheduler_end_badly(const struct uco_loop *loop)
+uco__scheduler_end_stale(void)
 {
     uco__panic(
-        uco__loop_stale(loop)
-            ? "a coroutine returned in a child of fork(): the child must end with _exit() or exec()"
-            : "the stack of a task without guard page overflowed: memory is corrupt");
+        "a coroutine returned in a child of fork(): the child must end with _exit() or exec()");
 }
 
 /* Back to whoever started the current fiber eagerly. */
@@ -269,13 +269,18 @@ scheduler_pick(struct uco_loop *loop)
 UCO__NOINLINE void
 uco__scheduler_leave_slowly(struct uco_loop *loop, struct uco__fiber *fiber)
 {
+    struct uco__belongings belongings;
     struct uco__fiber *to;
 
+    uco__foreign_check_stack(loop, loop->options.debug);
     if (loop->timed)
         uco__scheduler_step_end(loop, fiber);
     to = scheduler_pick(loop);
-    if (to != fiber)
-        switch_to(&loop->scheduler, &fiber->context, fiber->stack, to, false);
+    if (to == fiber)
+        return;
+    uco__foreign_take(&loop->foreign, &belongings);
+    switch_to(&loop->scheduler, &fiber->context, fiber->stack, to, false);
+    uco__foreign_put(&loop->foreign, &belongings);
 }
 
 void
@@ -283,8 +288,9 @@ uco__scheduler_set_pace(struct uco_loop *loop)
 {
     struct uco__scheduler *scheduler = &loop->scheduler;
 
-    scheduler->slowly = loop->timed || scheduler->eager != NULL || scheduler->eager_home ||
-                        loop->until_done ||
+    /* Debug mode looks at each switch whether it is where it should be. */
+    scheduler->slowly = loop->timed || loop->options.debug || scheduler->eager != NULL ||
+                        scheduler->eager_home || loop->until_done ||
                         atomic_load_explicit(&loop->stopping, memory_order_relaxed) ||
                         !UCO__SWITCH_QUICK || uco__context_by_ucontext;
 }
@@ -329,6 +335,9 @@ static void
 scheduler_call_now(struct uco_loop *loop, struct uco__ready *node)
 {
     node->run(node);
+    if (UCO__UNLIKELY(loop->scheduler.current != NULL))
+        uco__foreign_strayed();
+    uco__foreign_drop(&loop->foreign);
     if (UCO__UNLIKELY(loop->timed))
         uco__scheduler_step_end(loop, NULL);
 }
@@ -353,11 +362,12 @@ uco__scheduler_next_call(struct uco_loop *loop)
     scheduler_count_call(loop);
 }
 
-void
+UCO__NOINLINE void
 uco__scheduler_turn(struct uco_loop *loop)
 {
     struct uco__scheduler *scheduler = &loop->scheduler;
 
+    UCO__FOREIGN_BARRIER();
     if (uco__ready_queue_empty(&scheduler->batch))
         uco__scheduler_renew(scheduler);
     if (loop->timed)
@@ -430,7 +440,9 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
     struct uco__fiber *outer = scheduler->eager;
     bool outer_home = scheduler->eager_home;
     int saved_errno = *loop->errno_location;
+    struct uco__belongings belongings;
 
+    uco__foreign_take(&loop->foreign, &belongings);
     scheduler->eager = parent;
     scheduler->eager_home = parent == NULL;
     if (fiber_take_stack(fiber, uco__stack_take(fiber->pool))) {
@@ -453,6 +465,7 @@ uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
     scheduler->eager_home = outer_home;
     uco__scheduler_set_pace(loop);
     *loop->errno_location = saved_errno;
+    uco__foreign_put(&loop->foreign, &belongings);
 }
 
 struct uco__fiber *

@@ -17,7 +17,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct uco__dump;
+struct uco__wait;
 struct uco_loop;
+
+/* What waits of one kind have to tell. */
+struct uco__wait_kind {
+    const struct uco__wait_kind *self; /* a dump knows by it that this is one */
+    const char *text;                  /* what is waited for: "a lock" */
+    /* For a dump (core/dump.h), which may run in a signal handler: tells the same and more. False,
+     * and nothing was told: what it needs cannot be read. NULL: the text is all. */
+    bool (*describe)(struct uco__dump *dump, const struct uco__wait *wait);
+};
+
+#define UCO__WAIT_KIND(name, what, how)                                                            \
+    const struct uco__wait_kind name = {.self = &name, .text = (what), .describe = (how)}
 
 enum uco__abort {
     UCO__UNLINKED, /* nobody will wake the wait any more: it ends with the interruption */
@@ -29,7 +43,8 @@ struct uco__wait {
     struct uco__fiber *fiber;
     struct uco_loop *loop;
     enum uco__abort (*abort)(struct uco__wait *wait); /* NULL: cannot be interrupted */
-    const char *what;                                 /* what is waited for, for reports */
+    const struct uco__wait_kind *kind;
+    uint64_t since; /* the loop's `moment` when it began */
     intptr_t result;
     bool woken;
 };
@@ -107,8 +122,8 @@ void uco__scheduler_start_eager(struct uco_loop *loop, struct uco__fiber *fiber)
 /* On a stack that was given back: goes on with what is next, in whatever way it must be done.
  * Returns when the stack has a new fiber. (core/leave.h has the usual way.) */
 void uco__scheduler_end_slowly(struct uco_loop *loop, struct uco__stack *stack);
-/* A fiber's body has returned where it must not, or on a stack that has overflowed. */
-UCO__NORETURN void uco__scheduler_end_badly(const struct uco_loop *loop);
+/* A fiber's body has returned in a child of fork(). */
+UCO__NORETURN void uco__scheduler_end_stale(void);
 /* A callback for home, in the next turn. */
 UCO__EXPORT void uco__scheduler_call(struct uco_loop *loop, struct uco__ready *node);
 

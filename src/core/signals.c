@@ -215,6 +215,7 @@ uco__signals_port(struct uco_loop *loop)
     if (port == NULL) {
         port = uco__allocate(sizeof *port);
         if (port != NULL) {
+            uco__ledger_keep(port); /* a handler may run at any time: the next loop gets it */
             port->next = atomic_load(&signals_ports);
             atomic_store(&signals_ports, port);
         }
@@ -309,8 +310,8 @@ uco__signals_take_default(int signo, void (*handler)(int))
     taken = uco__signal_take(signo, handler);
     if (!taken && kind->loops > 0 && kind->before.sa_handler == SIG_DFL) {
         /* As it would be had the loop come second: it is there when the loop's interest ends. */
-        kind->before = (struct sigaction){.sa_handler = handler,
-                                          .sa_flags = SA_RESTART | SA_RESETHAND | SA_ONSTACK};
+        kind->before = (struct sigaction){
+            .sa_handler = handler, .sa_flags = (int) (SA_RESTART | SA_RESETHAND | SA_ONSTACK)};
         atomic_store(&kind->handler_before, handler);
         taken = true;
     }

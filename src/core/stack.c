@@ -87,6 +87,18 @@ slab_guard(const struct uco__stack_slab *slab, size_t index)
 }
 
 char *
+uco__stack_place(const struct uco__stack_slab *slab, size_t size, size_t number)
+{
+    return slab->first + number * (size + page_size()) + page_size();
+}
+
+size_t
+uco__stack_colour(size_t number)
+{
+    return number % COLOURS * COLOUR_BYTES;
+}
+
+char *
 uco__stack_base(const struct uco__stack *stack)
 {
     return slab_guard(stack->slab, slab_index(stack)) + page_size();
@@ -95,7 +107,7 @@ uco__stack_base(const struct uco__stack *stack)
 size_t
 uco__stack_size(const struct uco__stack *stack)
 {
-    return stack->slab->pool->size - slab_index(stack) % COLOURS * COLOUR_BYTES;
+    return stack->slab->pool->size - uco__stack_colour(slab_index(stack));
 }
 
 enum uco__stack_guard
@@ -115,6 +127,21 @@ uco__stack_overflowed(const struct uco__stack *stack)
     for (int i = 0; i < CANARY_WORDS; i++)
         seen |= canary[i];
     return seen != 0;
+}
+
+struct uco__stack *
+uco__stacks_find(const struct uco__stacks *stacks, uintptr_t address)
+{
+    for (const struct uco__stack_pool *pool = stacks->pools; pool != NULL; pool = pool->next) {
+        for (struct uco__stack_slab *slab = pool->slabs; slab != NULL; slab = slab->next) {
+            uintptr_t first = (uintptr_t) slab->first;
+            size_t index = (address - first) / (pool->size + page_size());
+
+            if (address >= first && index < slab->cut)
+                return &slab->stacks[index];
+        }
+    }
+    return NULL;
 }
 
 /* --- guards --- */
@@ -276,7 +303,10 @@ stack_cut(struct uco__stack_pool *pool)
     uco__list_init(&stack->free);
     if (slab->guards[slab->cut] == UCO__GUARD_NONE)
         slab->guards[slab->cut] = (unsigned char) guard_install(slab_guard(slab, slab->cut));
-    pool->stacks->unguarded += slab->guards[slab->cut] == UCO__GUARD_NONE;
+    if (slab->guards[slab->cut] == UCO__GUARD_NONE) {
+        pool->stacks->unguarded++;
+        pool->stacks->watched = true;
+    }
     pool->stacks->count++;
     slab->cut++;
     stack_begin(stack);
@@ -460,6 +490,7 @@ uco__stacks_done(struct uco__stacks *stacks)
 {
     struct uco__stack_pool *pool;
 
+    uco__stacks_forget(stacks);
     while ((pool = stacks->pools) != NULL) {
         stacks->pools = pool->next;
         while (pool->slabs != NULL)

@@ -25,6 +25,7 @@
 
 #define UCO__SLAB_STACKS_MAX 76 /* their records fill a page */
 
+struct uco__stack_note;
 struct uco__stack_pool;
 struct uco__stack_slab;
 
@@ -75,6 +76,10 @@ struct uco__stacks {
     uint64_t count;      /* in existence */
     uint64_t unguarded;
     uint64_t bytes; /* of address space, guards included */
+    bool measured;  /* debug mode: how deep tasks go is looked at */
+    bool watched;   /* a task's stack is looked at when it ends: that, or some are unguarded */
+    size_t deepest; /* bytes that a task has used */
+    struct uco__stack_note *notes; /* whose tasks were found to go deep */
 };
 
 void uco__stacks_init(struct uco__stacks *stacks, void (*entry)(void));
@@ -132,6 +137,11 @@ void uco__stacks_age(struct uco__stacks *stacks);
  * most. False: there is no more. */
 bool uco__stacks_trim(struct uco__stacks *stacks, unsigned most);
 
+/* For who has but a copy of a slab, whose stacks have this size: the lowest usable address of the
+ * stack with this number, and how many bytes it has less than that size. */
+char *uco__stack_place(const struct uco__stack_slab *slab, size_t size, size_t number);
+size_t uco__stack_colour(size_t number);
+
 /* The lowest usable address; the guard lies right below. */
 char *uco__stack_base(const struct uco__stack *stack);
 /* Usable bytes, up from the base. */
@@ -139,5 +149,19 @@ size_t uco__stack_size(const struct uco__stack *stack);
 enum uco__stack_guard uco__stack_guard(const struct uco__stack *stack);
 /* Whether a stack without guard was written beyond its end. */
 bool uco__stack_overflowed(const struct uco__stack *stack);
+/* The stack on which, or on whose guard, the address is; NULL: none. Async-signal-safe. */
+struct uco__stack *uco__stacks_find(const struct uco__stacks *stacks, uintptr_t address);
+
+/* Before the first stack is taken. */
+void uco__stacks_measure(struct uco__stacks *stacks);
+/* How many bytes of it, down from its highest address, were touched since it was made, given back
+ * to the system or wiped. Exact to the word; zeros count as untouched. */
+size_t uco__stack_used(const struct uco__stack *stack);
+/* On the stack, of which so many bytes were used: what lies below the caller's frame is as if it
+ * had never been touched. */
+void uco__stack_wipe(const struct uco__stack *stack, size_t used);
+/* Remembers it; whether it was not known before. Without memory it may be forgotten. */
+bool uco__stacks_note(struct uco__stacks *stacks, const void *subject);
+void uco__stacks_forget(struct uco__stacks *stacks);
 
 #endif

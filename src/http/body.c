@@ -42,7 +42,7 @@ static int
 file_measure(struct uco__http_file *file)
 {
     struct stat status;
-    long r = UCO__RESULT(fstat(file->fd, &status));
+    long r = UCO__SYSTEM(stat, fstat(file->fd, &status));
 
     if (r < 0)
         return (int) r;

@@ -14,6 +14,7 @@
 #include "base/system.h"
 #include "core/report.h"
 #include "http/cookies.h"
+#include "http/describe.h"
 #include "http/exchange.h"
 #include "http/handle.h"
 #include "http/options.h"
@@ -228,10 +229,9 @@ client_init(struct uco_http_client *client, struct uco_loop *loop,
     client->loop = loop;
     client->random = loop->scheduler.random;
     if (client->random == 0)
-        UCO__RESULT(getrandom(&client->random, sizeof client->random, GRND_NONBLOCK));
+        UCO__SYSTEM(getrandom, getrandom(&client->random, sizeof client->random, GRND_NONBLOCK));
     r = uco__http_options_init(&client->options, options);
-    client->guards =
-        !options->trust_servers && curl_version_info(CURLVERSION_NOW)->version_num < 0x080100;
+    client->guards = curl_version_info(CURLVERSION_NOW)->version_num < 0x080100;
     if (r == 0 && client->options.base_url != NULL)
         r = uco__http_origin_init(&client->home, client->options.base_url, &why);
     if (r == 0)
@@ -364,7 +364,7 @@ uco_http_client_close(uco_http_client *c)
     client_stop_if_idle(c);
     if (uco__task_current(&error) == NULL)
         return 0;
-    uco__wait_init(&wait, "an HTTP client's requests to end", NULL);
+    uco__wait_init(&wait, &uco__wait_client, NULL);
     c->closer = &wait;
     uco__park(&wait);
     client_free(c);

@@ -175,7 +175,7 @@ file_read_all(int fd, struct text *text)
 
         if (r < 0)
             return r;
-        n = UCO__RESULT(read(fd, text->bytes + text->size, READ_SIZE));
+        n = UCO__SYSTEM(read, read(fd, text->bytes + text->size, READ_SIZE));
         if (n == -EINTR)
             continue;
         if (n < 0)
@@ -229,11 +229,11 @@ uco__http_cookies_load(struct uco_http_client *client)
 
     if (path == NULL)
         return 0;
-    fd = (int) UCO__RESULT(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    fd = (int) UCO__SYSTEM(open, open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
     r = file_read_all(fd, &text);
-    (void) UCO__RESULT(close(fd));
+    (void) UCO__SYSTEM(close, close(fd));
     if (r == 0)
         r = jar_add_lines(client, &text);
     uco__free(text.bytes);
@@ -246,7 +246,7 @@ static int
 file_write_all(int fd, const char *bytes, size_t size)
 {
     while (size > 0) {
-        ssize_t n = UCO__RESULT(write(fd, bytes, size));
+        ssize_t n = UCO__SYSTEM(write, write(fd, bytes, size));
 
         if (n == -EINTR)
             continue;
@@ -269,15 +269,15 @@ file_replace(const char *path, const struct text *text)
     if (beside == NULL)
         return -ENOMEM;
     snprintf(beside, size, "%s.XXXXXX", path);
-    fd = (int) UCO__RESULT(mkostemp(beside, O_CLOEXEC));
+    fd = (int) UCO__SYSTEM(open, mkostemp(beside, O_CLOEXEC));
     r = fd < 0 ? fd : file_write_all(fd, text->bytes, text->size);
     if (fd >= 0) {
-        closed = (int) UCO__RESULT(close(fd));
+        closed = (int) UCO__SYSTEM(close, close(fd));
         r = r < 0 ? r : closed;
         if (r == 0)
-            r = (int) UCO__RESULT(rename(beside, path));
+            r = (int) UCO__SYSTEM(rename, rename(beside, path));
         if (r < 0)
-            (void) UCO__RESULT(unlink(beside));
+            (void) UCO__SYSTEM(unlink, unlink(beside));
     }
     uco__free(beside);
     return r;
@@ -289,7 +289,7 @@ file_check(const char *path)
 {
     struct stat status;
 
-    if (path == NULL || UCO__RESULT(stat(path, &status)) < 0 || S_ISREG(status.st_mode))
+    if (path == NULL || UCO__SYSTEM(stat, stat(path, &status)) < 0 || S_ISREG(status.st_mode))
         return 0;
     return S_ISCHR(status.st_mode) ? 1 : -EINVAL;
 }
@@ -517,8 +517,10 @@ uco_http_cookies(uco_http_client *c)
         r = text_append(&text, "");
     if (r == 0 && !c->options.no_cookies)
         r = jar_write(c, &text);
-    if (r == 0)
+    if (r == 0) {
+        uco__ledger_hand_over(text.bytes);
         return text.bytes; /* free() is fine: plain malloc() is under uco__allocate() */
+    }
     uco__free(text.bytes);
     return uco__error_null(r);
 }

@@ -103,8 +103,8 @@ driver_fire(struct uco__timer *timer)
     driver_schedule(driver);
 }
 
-/* One that is too early does no harm: it asks curl when it is to come again. So it need not be moved
- * with each request's timeout. */
+/* One that is too early does no harm: it asks curl when it is to come again. So it need not be
+ * moved with each request's timeout. */
 static void
 driver_set_timer(struct uco__http_driver *driver, uint64_t deadline)
 {
@@ -149,7 +149,7 @@ curl_opens(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
     int fd, r;
 
     (void) purpose;
-    fd = (int) UCO__RESULT(socket(address->family, type, address->protocol));
+    fd = (int) UCO__SYSTEM(socket, socket(address->family, type, address->protocol));
     r = fd >= 0 ? uco__http_sockets_open(&transfer->driver->sockets, fd) : fd;
     if (r < 0 && fd >= 0)
         curl_closes(transfer->driver, fd);

@@ -106,8 +106,10 @@ uco_http_encode(const char *const *pairs)
     int error;
     char *text = uco__http_encode(pairs, &error);
 
-    if (text != NULL)
+    if (text != NULL) {
+        uco__ledger_hand_over(text);
         return text;
+    }
     if (error == -EINVAL)
         uco__misuse(-EINVAL, "uco_http_encode: the pairs are NULL, or the last has no value");
     return uco__error_null(error);

@@ -13,6 +13,7 @@
 #include "base/system.h"
 #include "core/report.h"
 #include "http/client.h"
+#include "http/describe.h"
 #include "http/handle.h"
 #include "http/upgrade.h"
 #include "task/task.h"
@@ -98,7 +99,7 @@ uco__http_exchange_await(struct uco__http_exchange *exchange)
             exchange_feed(exchange);
             continue;
         }
-        uco__wait_init(&exchange->wait, "an HTTP response", exchange_abort);
+        uco__wait_init(&exchange->wait, &uco__wait_exchange, exchange_abort);
         exchange->waiting = true;
         uco__task_park(exchange->task, &exchange->wait);
         if (exchange->cancelled)
@@ -112,7 +113,7 @@ uco__http_exchange_end(struct uco__http_exchange *exchange)
 {
     uco__http_exchange_fail(exchange, -ECANCELED, NULL);
     while (!exchange->ended) {
-        uco__wait_init(&exchange->wait, "an HTTP response to end", NULL);
+        uco__wait_init(&exchange->wait, &uco__wait_exchange_end, NULL);
         exchange->waiting = true;
         uco__park(&exchange->wait);
     }

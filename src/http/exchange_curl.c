@@ -131,6 +131,9 @@ exchange_begun(struct uco__http_transfer *transfer)
                                 "the server has closed the connection, maybe with the request");
         return false;
     }
+    /* Before 8.21 a handle that has begun anew five times, in all its requests together, gives up
+     * the next of them that would have to. */
+    exchange->handle->spoilt |= exchange->begun;
     exchange->begun = true;
     exchange->asked_for_more = false;
     curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &exchange->old_error);
@@ -488,8 +491,10 @@ exchange_ended(struct uco__http_transfer *transfer)
     }
     uco__http_limit_release(exchange->permit);
     exchange->permit = NULL;
-    /* What curl may have kept of a paused one must not reach the handle's next request. */
-    exchange->handle->spoilt |= transfer->paused != 0;
+    /* What curl may have kept of a paused one must not reach the handle's next request; nor what
+     * one that has failed was about to send, a password for one. */
+    exchange->handle->spoilt |=
+        transfer->paused != 0 || transfer->error != 0 || transfer->code != CURLE_OK;
     uco__http_handle_give(client, exchange->handle);
     exchange->handle = NULL;
     if (exchange->upload.scope != NULL)

@@ -4,7 +4,9 @@
  * Easy handles.
  *
  * 1. One that is kept has the client's options and nothing of a request's, but what `struct
- *    uco__http_handle` says.
+ *    uco__http_handle` says. Curl itself keeps more in it than its options: a header with a password
+ *    that it could not send, the name in a "Host" header, whose cookies it takes, and how often it
+ *    had to begin anew. So a handle is `spoilt` by a request that has failed, or has one of these.
  * 2. A line that continues a header curl before 8.1 appends to the last header it has seen, also
  *    when that was of the handle's last response, which is freed (curl's pull request 11103). So
  *    until a used handle has seen a header of this response, no such line gets there: it is an

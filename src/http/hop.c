@@ -252,8 +252,11 @@ handle_set_common(struct uco__http_exchange *exchange, CURL *easy)
 
     if (headers == NULL)
         headers = hop_is_abroad(exchange) ? client->headers_abroad : client->headers;
-    if (headers != handle->headers)
+    if (headers != handle->headers) {
         UCO__HTTP_SET(code, easy, CURLOPT_HTTPHEADER, headers);
+        /* curl before 8.21 would send that host's cookies with the handle's later requests. */
+        handle->spoilt |= list_has(headers, "Host:");
+    }
     if (version != handle->version) {
         UCO__HTTP_SET(code, easy, CURLOPT_HTTP_VERSION, version);
         /* Only where a connection may carry several: a plain one would make the others wait for the

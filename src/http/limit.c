@@ -16,6 +16,7 @@
 #include "http/limit.h"
 
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/scheduler.h"
 #include "task/task.h"
 
@@ -136,6 +137,19 @@ waiter_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+waiter_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct waiter waiter;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &waiter, wait, struct waiter, wait))
+        return false;
+    uco__dump_text(dump, "a free HTTP connection to ");
+    return uco__dump_string(dump, waiter.host->key);
+}
+
+static UCO__WAIT_KIND(wait_permit, "a free HTTP connection", waiter_describe);
+
 int
 uco__http_limit_acquire(struct uco__http_limit *limit, struct uco__task *task, const char *key,
                         struct uco__http_host **permit)
@@ -156,7 +170,7 @@ uco__http_limit_acquire(struct uco__http_limit *limit, struct uco__task *task, c
     }
     waiter.host = host;
     waiter.ticket = ++limit->tickets;
-    uco__wait_init(&waiter.wait, "a free HTTP connection", waiter_abort);
+    uco__wait_init(&waiter.wait, &wait_permit, waiter_abort);
     if (host_has_room(host))
         waiter_promise(limit, &waiter);
     else

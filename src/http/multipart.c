@@ -337,7 +337,7 @@ multipart_set_boundary(uco_http_multipart *m)
     long r;
 
     do
-        r = UCO__RESULT(getrandom(random, sizeof random, 0));
+        r = UCO__SYSTEM(getrandom, getrandom(random, sizeof random, 0));
     while (r == -EINTR);
     if (r < 0)
         return (int) r;

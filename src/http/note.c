@@ -34,7 +34,7 @@ uco__http_beside_check(const struct stat *found, const char *folder)
         return -EINVAL;
     if (found->st_uid == geteuid())
         return 0;
-    r = UCO__RESULT(stat(folder, &around));
+    r = UCO__SYSTEM(stat, stat(folder, &around));
     if (r < 0)
         return (int) r;
     /* As the kernel would with fs.protected_regular, which not every system has switched on. */
@@ -49,13 +49,13 @@ static size_t
 mark_print(char mark[MARK_MAX])
 {
     char boot[BOOT_SIZE + 1] = "";
-    int fd = (int) UCO__RESULT(open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+    int fd = (int) UCO__SYSTEM(open, open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
 
     if (fd >= 0) {
-        long n = UCO__RESULT(read(fd, boot, BOOT_SIZE));
+        long n = UCO__SYSTEM(read, read(fd, boot, BOOT_SIZE));
 
         boot[n > 0 ? n : 0] = '\0';
-        UCO__RESULT(close(fd));
+        UCO__SYSTEM(close, close(fd));
     }
     return (size_t) snprintf(mark, MARK_MAX, MARK "%s\n", boot);
 }
@@ -89,12 +89,12 @@ note_open(const struct uco__http_note *note, const char *folder, int flags)
 
     if (fd < 0)
         return fd;
-    r = UCO__RESULT(fstat(fd, &status));
+    r = UCO__SYSTEM(stat, fstat(fd, &status));
     if (r == 0)
         r = uco__http_beside_check(&status, folder);
     if (r == 0)
         return fd;
-    UCO__RESULT(close(fd));
+    UCO__SYSTEM(close, close(fd));
     return (int) r;
 }
 
@@ -109,8 +109,8 @@ uco__http_note_read(struct uco__http_note *note, const char *folder,
     note->there = fd != -ENOENT;
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
-    n = UCO__RESULT(read(fd, text, sizeof text - 1));
-    UCO__RESULT(close(fd));
+    n = UCO__SYSTEM(read, read(fd, text, sizeof text - 1));
+    UCO__SYSTEM(close, close(fd));
     if (n < 0)
         return (int) n;
     text[n] = '\0';
@@ -125,7 +125,7 @@ uco__http_note_read(struct uco__http_note *note, const char *folder,
 static int
 text_write(int fd, const char *text, size_t size, size_t position)
 {
-    long n = UCO__RESULT(pwrite(fd, text, size, (off_t) position));
+    long n = UCO__SYSTEM(write, pwrite(fd, text, size, (off_t) position));
 
     if (n < 0)
         return (int) n;
@@ -147,12 +147,12 @@ uco__http_note_write(struct uco__http_note *note, const char *folder,
     note->marked = true;
     note->size = size;
     size += mark_print(text + size);
-    r = UCO__RESULT(ftruncate(fd, 0));
+    r = UCO__SYSTEM(ftruncate, ftruncate(fd, 0));
     if (r == 0)
         r = text_write(fd, text, size, 0);
     if (r == 0 && sync)
-        r = UCO__RESULT(fsync(fd));
-    UCO__RESULT(close(fd));
+        r = UCO__SYSTEM(fsync, fsync(fd));
+    UCO__SYSTEM(close, close(fd));
     return (int) r;
 }
 
@@ -161,7 +161,7 @@ uco__http_note_mark(struct uco__http_note *note)
 {
     char mark[MARK_MAX];
     size_t size = mark_print(mark);
-    int fd = (int) UCO__RESULT(open(note->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    int fd = (int) UCO__SYSTEM(open, open(note->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
     long r;
 
     note->marked = fd == -ENOENT; /* somebody has removed it: it says nothing */
@@ -169,10 +169,10 @@ uco__http_note_mark(struct uco__http_note *note)
         return note->marked ? 0 : fd;
     r = text_write(fd, mark, size, note->size);
     if (r == 0)
-        r = UCO__RESULT(fsync(fd));
+        r = UCO__SYSTEM(fsync, fsync(fd));
     if (r < 0)
-        UCO__RESULT(ftruncate(fd, (off_t) note->size));
-    UCO__RESULT(close(fd));
+        UCO__SYSTEM(ftruncate, ftruncate(fd, (off_t) note->size));
+    UCO__SYSTEM(close, close(fd));
     note->marked = r == 0;
     return (int) r;
 }
@@ -180,15 +180,15 @@ uco__http_note_mark(struct uco__http_note *note)
 static int
 note_cut(const struct uco__http_note *note, size_t size, bool sync)
 {
-    int fd = (int) UCO__RESULT(open(note->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    int fd = (int) UCO__SYSTEM(open, open(note->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
     long r;
 
     if (fd < 0)
         return fd;
-    r = UCO__RESULT(ftruncate(fd, (off_t) size));
+    r = UCO__SYSTEM(ftruncate, ftruncate(fd, (off_t) size));
     if (r == 0 && sync)
-        r = UCO__RESULT(fsync(fd));
-    UCO__RESULT(close(fd));
+        r = UCO__SYSTEM(fsync, fsync(fd));
+    UCO__SYSTEM(close, close(fd));
     return (int) r;
 }
 
@@ -212,6 +212,6 @@ uco__http_note_remove(struct uco__http_note *note, bool sync)
         r = note_cut(note, 0, true);
     note->marked = false;
     if (r == 0)
-        r = UCO__RESULT(unlink(note->path));
+        r = UCO__SYSTEM(unlink, unlink(note->path));
     return r == -ENOENT ? 0 : (int) r;
 }

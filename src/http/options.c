@@ -260,7 +260,7 @@ options_check_files(const uco_http_client_options *options)
     };
 
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        if (files[i] != NULL && UCO__RESULT(access(files[i], R_OK)) < 0)
+        if (files[i] != NULL && UCO__SYSTEM(access, access(files[i], R_OK)) < 0)
             return -ENOENT;
     }
     return 0;

@@ -78,7 +78,7 @@ unnamed_path(const struct uco__http_part *part, char path[UNNAMED_PATH_MAX])
 static int
 part_drop(struct uco__http_part *part)
 {
-    UCO__RESULT(close(part->fd));
+    UCO__SYSTEM(close, close(part->fd));
     part->fd = -1;
     return 0;
 }
@@ -88,10 +88,10 @@ static int
 part_has_name(const struct uco__http_part *part)
 {
     struct stat own, named;
-    long r = UCO__RESULT(fstat(part->fd, &own));
+    long r = UCO__SYSTEM(stat, fstat(part->fd, &own));
 
     if (r == 0)
-        r = UCO__RESULT(lstat(part->name, &named));
+        r = UCO__SYSTEM(stat, lstat(part->name, &named));
     if (r < 0)
         return r == -ENOENT ? 0 : (int) r;
     return named.st_dev == own.st_dev && named.st_ino == own.st_ino;
@@ -101,7 +101,7 @@ part_has_name(const struct uco__http_part *part)
 static int
 part_lock(struct uco__http_part *part)
 {
-    long r = UCO__RESULT(flock(part->fd, LOCK_EX | LOCK_NB));
+    long r = UCO__SYSTEM(flock, flock(part->fd, LOCK_EX | LOCK_NB));
 
     if (r < 0)
         return r == -EWOULDBLOCK ? -EBUSY : (int) r;
@@ -116,7 +116,7 @@ part_narrow_mode(const struct uco__http_part *part, mode_t mode)
     mode_t most = (part->target.replaces ? part->target.mode : part->mode) | PART_MODE;
 
     if ((mode & 07777 & ~most) != 0)
-        UCO__RESULT(fchmod(part->fd, mode & most));
+        UCO__SYSTEM(fchmod, fchmod(part->fd, mode & most));
 }
 
 /* Sees what an earlier attempt has left. Nothing of another user's is gone on with. */
@@ -125,7 +125,7 @@ part_look(struct uco__http_part *part)
 {
     char *folder = uco__http_target_folder(&part->target);
     struct stat status;
-    long r = folder != NULL ? UCO__RESULT(fstat(part->fd, &status)) : -ENOMEM;
+    long r = folder != NULL ? UCO__SYSTEM(stat, fstat(part->fd, &status)) : -ENOMEM;
 
     if (r == 0)
         r = uco__http_beside_check(&status, folder);
@@ -166,11 +166,11 @@ part_set_mode(struct uco__http_part *part)
     mode_t mode = part->target.mode;
 
     if (!part->target.replaces) {
-        if (UCO__RESULT(fstat(part->fd, &status)) < 0)
+        if (UCO__SYSTEM(stat, fstat(part->fd, &status)) < 0)
             return 0;
         mode = status.st_mode & part->mode;
     }
-    UCO__RESULT(fchmod(part->fd, mode));
+    UCO__SYSTEM(fchmod, fchmod(part->fd, mode));
     return 0;
 }
 
@@ -240,7 +240,7 @@ part_open_own(struct uco__http_part *part)
 static int
 part_find_target(struct uco__http_part *part)
 {
-    part->can_name = UCO__RESULT(access("/proc/self/fd", X_OK)) == 0;
+    part->can_name = UCO__SYSTEM(access, access("/proc/self/fd", X_OK)) == 0;
     return uco__http_target_init(&part->target, part->path, part->no_replace);
 }
 
@@ -291,13 +291,13 @@ static int
 part_start_over(struct uco__http_part *part)
 {
     bool sync = part->stale && !part->no_sync;
-    long r = UCO__RESULT(ftruncate(part->fd, 0));
+    long r = UCO__SYSTEM(ftruncate, ftruncate(part->fd, 0));
 
     if (r < 0 || !part->resume)
         return (int) r;
     part->begun = true;
     if (sync)
-        r = UCO__RESULT(fsync(part->fd));
+        r = UCO__SYSTEM(fsync, fsync(part->fd));
     if (r < 0)
         return (int) r;
     part->stale = true;
@@ -380,19 +380,21 @@ part_place_unnamed(struct uco__http_part *part)
 
     unnamed_path(part, path);
     if (part->no_replace)
-        return (int) UCO__RESULT(linkat(AT_FDCWD, path, AT_FDCWD, target, AT_SYMLINK_FOLLOW));
+        return (int) UCO__SYSTEM(rename,
+                                 linkat(AT_FDCWD, path, AT_FDCWD, target, AT_SYMLINK_FOLLOW));
     /* A link replaces nothing, a rename does. */
     for (int i = 0; i < NAMES_MAX && r == -EEXIST; i++) {
         uco__free(part->name);
         part->name = NULL;
         r = uco__http_target_random(&part->target, &part->name);
         if (r == 0)
-            r = UCO__RESULT(linkat(AT_FDCWD, path, AT_FDCWD, part->name, AT_SYMLINK_FOLLOW));
+            r = UCO__SYSTEM(rename,
+                            linkat(AT_FDCWD, path, AT_FDCWD, part->name, AT_SYMLINK_FOLLOW));
     }
     if (r < 0)
         return (int) r;
     part->owned = true;
-    return (int) UCO__RESULT(rename(part->name, target));
+    return (int) UCO__SYSTEM(rename, rename(part->name, target));
 }
 
 static int
@@ -404,13 +406,13 @@ part_place_named(struct uco__http_part *part)
     if (r <= 0)
         return r < 0 ? (int) r : -EBUSY; /* another file was put there */
     if (!part->no_replace)
-        return (int) UCO__RESULT(rename(part->name, target));
-    r = UCO__RESULT(renameat2(AT_FDCWD, part->name, AT_FDCWD, target, RENAME_NOREPLACE));
+        return (int) UCO__SYSTEM(rename, rename(part->name, target));
+    r = UCO__SYSTEM(rename, renameat2(AT_FDCWD, part->name, AT_FDCWD, target, RENAME_NOREPLACE));
     if (r != -EINVAL && r != -ENOSYS)
         return (int) r;
-    r = UCO__RESULT(link(part->name, target));
+    r = UCO__SYSTEM(rename, link(part->name, target));
     if (r == 0)
-        UCO__RESULT(unlink(part->name));
+        UCO__SYSTEM(unlink, unlink(part->name));
     return (int) r;
 }
 
@@ -418,12 +420,12 @@ part_place_named(struct uco__http_part *part)
 static int
 part_flush(struct uco__http_part *part)
 {
-    int copy = (int) UCO__RESULT(fcntl(part->fd, F_DUPFD_CLOEXEC, 3));
+    int copy = (int) UCO__SYSTEM(fcntl, fcntl(part->fd, F_DUPFD_CLOEXEC, 3));
     int r;
 
     if (copy < 0)
         return copy;
-    r = (int) UCO__RESULT(close(copy));
+    r = (int) UCO__SYSTEM(close, close(copy));
     part->broken = r < 0;
     return r;
 }
@@ -469,7 +471,7 @@ folder_sync(int fd)
     int r = uco_fsync(fd);
 
     if (r == -ENOMEM || r == -ECANCELED)
-        r = (int) UCO__RESULT(fsync(fd));
+        r = (int) UCO__SYSTEM(fsync, fsync(fd));
     if (shielded)
         uco_scope_close(&shield, 0);
     return r == -EINVAL ? 0 : r; /* not every file system does it */
@@ -505,8 +507,8 @@ part_can_stay(struct uco__http_part *part)
     struct stat status;
 
     if (part->begun)
-        UCO__RESULT(ftruncate(part->fd, (off_t) part->size));
-    if (UCO__RESULT(fstat(part->fd, &status)) < 0 || status.st_size == 0)
+        UCO__SYSTEM(ftruncate, ftruncate(part->fd, (off_t) part->size));
+    if (UCO__SYSTEM(stat, fstat(part->fd, &status)) < 0 || status.st_size == 0)
         return false;
     if (!part->note.marked)
         return true;
@@ -530,7 +532,7 @@ part_clean_up(struct uco__http_part *part)
         return;
     if (part->keep && part_can_stay(part))
         return;
-    UCO__RESULT(unlink(part->name));
+    UCO__SYSTEM(unlink, unlink(part->name));
     if (part->resume)
         uco__http_note_remove(&part->note, false);
 }

@@ -14,7 +14,9 @@
 #include "http/read.h"
 
 #include "base/error.h"
+#include "core/dump.h"
 #include "core/report.h"
+#include "http/describe.h"
 #include "http/error.h"
 #include "http/exchange.h"
 #include "task/task.h"
@@ -56,7 +58,7 @@ response_begin(struct uco__http_response *response, bool pointers, const char *f
     if (error < 0)
         return error;
     /* Not before: others may run in there, and begin to read. */
-    if (response->reader != NULL || response->into != NULL)
+    if (response->awaited)
         return uco__misuse(-EBUSY, "%s: another task reads it", function);
     response_unpin(response);
     return 0;
@@ -78,6 +80,19 @@ reader_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+reader_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct uco__http_response response;
+    struct reader reader;
+
+    return UCO__DUMP_READ_AROUND(dump, &reader, wait, struct reader, wait) &&
+           UCO__DUMP_GET(dump, &response, reader.response) &&
+           uco__http_exchange_describe(dump, response.exchange, "more of the HTTP response to ");
+}
+
+static UCO__WAIT_KIND(wait_body, "an HTTP response's body", reader_describe);
+
 /* Suspends until something has come, or the end. */
 static int
 response_await(struct uco__http_response *response, char *into, size_t size)
@@ -87,13 +102,15 @@ response_await(struct uco__http_response *response, char *into, size_t size)
     int error;
 
     uco__http_exchange_go_on(response->exchange);
-    uco__wait_init(&reader.wait, "an HTTP response's body", reader_abort);
+    uco__wait_init(&reader.wait, &wait_body, reader_abort);
+    response->awaited = true;
     response->reader = &reader.wait;
     response->into = into;
     response->into_size = size;
     response->into_used = 0;
     r = uco__task_park(uco__task_current(&error), &reader.wait);
     response->into = NULL;
+    response->awaited = false;
     return r == UCO__INTERRUPTED ? -ECANCELED : 0;
 }
 

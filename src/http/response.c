@@ -76,7 +76,7 @@ uco_http_response_free(uco_http_response *r)
             uco__misuse(-EPERM, "uco_http_response_free: it is still received by another loop");
             return;
         }
-        if (response->reader != NULL || response->into != NULL) {
+        if (response->awaited) {
             uco__misuse(-EBUSY, "uco_http_response_free: a task is reading it");
             return;
         }

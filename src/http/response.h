@@ -38,6 +38,7 @@ struct uco__http_response {
     char *words;                         /* why; NULL: there is nothing to say, or no memory */
     struct uco_loop *loop;               /* whose tasks may read it */
     struct uco__http_store *store;       /* where large bodies come from, and go to */
+    bool awaited; /* by a task, and until that runs: nobody else may read it, or free it */
     /* Who waits for more; and where to it goes until its task runs. NULL: to the body. */
     struct uco__wait *reader;
     char *into;

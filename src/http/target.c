@@ -52,7 +52,7 @@ path_follow(char path[PATH_MAX])
     char link[PATH_MAX];
 
     for (int i = 0; i < LINKS_MAX; i++) {
-        long n = UCO__RESULT(readlink(path, link, sizeof link - 1));
+        long n = UCO__SYSTEM(stat, readlink(path, link, sizeof link - 1));
         size_t folder = path_folder(path);
 
         if (n == -EINVAL || n == -ENOENT)
@@ -84,7 +84,7 @@ static int
 target_look(struct uco__http_target *target)
 {
     struct stat status;
-    long r = UCO__RESULT(stat(target->path, &status));
+    long r = UCO__SYSTEM(stat, stat(target->path, &status));
 
     if (r == -ENOENT)
         return path_check_new(target->path);
@@ -95,7 +95,7 @@ target_look(struct uco__http_target *target)
     target->replaces = true;
     target->mode = status.st_mode & 0777;
     /* A rename asks the folder only. Who has made a file read-only means what is in it. */
-    return (int) UCO__RESULT(faccessat(AT_FDCWD, target->path, W_OK, AT_EACCESS));
+    return (int) UCO__SYSTEM(access, faccessat(AT_FDCWD, target->path, W_OK, AT_EACCESS));
 }
 
 int
@@ -103,7 +103,7 @@ uco__http_target_init(struct uco__http_target *target, const char *path, bool no
 {
     char followed[PATH_MAX];
     struct stat status;
-    long r = UCO__RESULT(lstat(path, &status));
+    long r = UCO__SYSTEM(stat, lstat(path, &status));
 
     if (r < 0 && r != -ENOENT)
         return (int) r;
@@ -114,7 +114,7 @@ uco__http_target_init(struct uco__http_target *target, const char *path, bool no
     strcpy(followed, path);
     if (r == 0 && S_ISLNK(status.st_mode)) {
         /* Where anybody can put a link, the kernel may refuse to follow it (protected_symlinks). */
-        r = UCO__RESULT(stat(path, &status));
+        r = UCO__SYSTEM(stat, stat(path, &status));
         if (r == 0 || r == -ENOENT)
             r = path_follow(followed);
         if (r < 0)
@@ -154,7 +154,7 @@ uco__http_target_random(const struct uco__http_target *target, char **name)
     size_t length = strlen(last);
     unsigned char random[RANDOM_SIZE];
     char ending[RANDOM_SIZE + 2] = ".";
-    long r = UCO__RESULT(getrandom(random, sizeof random, 0));
+    long r = UCO__SYSTEM(getrandom, getrandom(random, sizeof random, 0));
 
     if (r != (long) sizeof random)
         return r < 0 ? (int) r : -EIO;

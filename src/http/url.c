@@ -264,7 +264,7 @@ port_span(const char *port)
 
     if (port[0] == '0')
         return 0;
-    for (; is_digit(port[length]) && length <= PORT_DIGITS; length++)
+    for (; length <= PORT_DIGITS && is_digit(port[length]); length++)
         value = value * 10 + (unsigned long) (port[length] - '0');
     return value <= 65535 ? length : 0;
 }
@@ -344,6 +344,17 @@ url_hash(const char *url, size_t *length)
     return hash;
 }
 
+/* curl 7.88 loses the interface of "[fe80::1%25eth0]" when it copies the parts. */
+static bool
+parts_are_whole(CURLU *parts)
+{
+    char *zone = NULL;
+    CURLUcode code = curl_url_get(parts, CURLUPART_ZONEID, &zone, 0);
+
+    curl_free(zone);
+    return code == CURLUE_NO_ZONEID;
+}
+
 static struct uco__http_place *
 place_new(const char *url, size_t length, uint32_t hash)
 {
@@ -355,7 +366,8 @@ place_new(const char *url, size_t length, uint32_t hash)
     place->hash = hash;
     memcpy(place->url, url, length + 1);
     place->parts = curl_url();
-    if (place->parts != NULL && curl_url_set(place->parts, CURLUPART_URL, url, 0) == CURLUE_OK)
+    if (place->parts != NULL && curl_url_set(place->parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        parts_are_whole(place->parts))
         return place;
     uco__http_place_unref(place);
     return NULL;
@@ -457,8 +469,8 @@ url_login_end(const char *authority)
     return strspn(colon + 1, "0123456789") < length ? strrchr(colon, '@') : NULL;
 }
 
-void
-uco__http_url_show(char *text, size_t size, const char *url)
+const char *
+uco__http_url_after_login(const char *url, size_t *before)
 {
     size_t scheme = url_scheme_span(url);
     const char *authority = url;
@@ -470,8 +482,15 @@ uco__http_url_show(char *text, size_t size, const char *url)
     if (authority != url || strncmp(url, "//", 2) == 0)
         authority += strspn(authority, "/");
     at = url_login_end(authority);
-    if (at != NULL)
-        snprintf(text, size, "%.*s%s", (int) (authority - url), url, at + 1);
-    else
-        snprintf(text, size, "%s", url);
+    *before = (size_t) (authority - url);
+    return at != NULL ? at + 1 : authority;
+}
+
+void
+uco__http_url_show(char *text, size_t size, const char *url)
+{
+    size_t before;
+    const char *after = uco__http_url_after_login(url, &before);
+
+    snprintf(text, size, "%.*s%s", (int) before, url, after);
 }

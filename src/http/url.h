@@ -71,6 +71,9 @@ uco__http_lower(char c)
 /* A copy of the URL, appended to the base (NULL: none) if it has no scheme; NULL without memory. */
 char *uco__http_url_join(const char *base, const char *url);
 
+/* Without user name and password a URL is its first *before bytes and what is returned, a part of it.
+ * Async-signal-safe. */
+const char *uco__http_url_after_login(const char *url, size_t *before);
 /* Writes the URL without user name and password, cut off where the room ends. */
 void uco__http_url_show(char *text, size_t size, const char *url);
 

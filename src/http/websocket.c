@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "http/describe.h"
 #include "task/task.h"
 
 #include <string.h>
@@ -123,13 +124,13 @@ uco__websocket_close_resource(struct uco__resource *resource)
 
 /* Waits for something to change; false: the caller was cancelled, or has waited long enough. */
 static bool
-closer_wait(struct uco_websocket *ws, const char *what, bool cancellable)
+closer_wait(struct uco_websocket *ws, const struct uco__wait_kind *kind, bool cancellable)
 {
     struct uco__wait wait;
     int error;
     intptr_t r;
 
-    uco__wait_init(&wait, what, cancellable ? uco__wait_abort_plain : NULL);
+    uco__wait_init(&wait, kind, cancellable ? uco__wait_abort_plain : NULL);
     ws->closer = &wait;
     if (cancellable)
         r = uco__task_park(uco__task_current(&error), &wait);
@@ -155,7 +156,7 @@ websocket_say_goodbye(struct uco_websocket *ws, unsigned code, const char *reaso
     uco__websocket_send_close(ws, code, reason);
     while (go_on && !goodbye_is_over(ws)) {
         if (input->reading || input->code != 0 || input->error < 0) {
-            go_on = closer_wait(ws, "a WebSocket's close", true);
+            go_on = closer_wait(ws, &uco__wait_goodbye, true);
             continue;
         }
         input->reading = true;
@@ -209,7 +210,7 @@ uco_websocket_close(uco_websocket *ws, int code, const char *reason)
     }
     websocket_break(ws);
     while (ws->users > 1)
-        closer_wait(ws, "a WebSocket's other users", false);
+        closer_wait(ws, &uco__wait_users, false);
     uco__websocket_free(ws);
     return 0;
 }

@@ -149,7 +149,7 @@ handshake_init(struct handshake *handshake, struct uco_websocket *ws, const char
 {
     char key[UCO__WEBSOCKET_KEY_SIZE];
     unsigned char random[16];
-    long r = UCO__RESULT(getrandom(random, sizeof random, 0));
+    long r = UCO__SYSTEM(getrandom, getrandom(random, sizeof random, 0));
 
     if (r < 0)
         return (int) r;

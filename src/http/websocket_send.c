@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "http/describe.h"
 #include "http/websocket.h"
 #include "task/task.h"
 
@@ -36,7 +37,7 @@ static int
 mask_take(struct uco__websocket_output *output, unsigned char mask[UCO__WEBSOCKET_MASK_SIZE])
 {
     if (output->masks_left == 0) {
-        long r = UCO__RESULT(getrandom(output->masks, sizeof output->masks, 0));
+        long r = UCO__SYSTEM(getrandom, getrandom(output->masks, sizeof output->masks, 0));
 
         if (r < 0)
             return (int) r;
@@ -263,7 +264,7 @@ frame_abort(struct uco__wait *wait)
 }
 
 static int
-frame_await(struct uco_websocket *ws, struct uco__websocket_frame *frame, const char *what)
+frame_await(struct uco_websocket *ws, struct uco__websocket_frame *frame)
 {
     int error;
     intptr_t r;
@@ -271,7 +272,7 @@ frame_await(struct uco_websocket *ws, struct uco__websocket_frame *frame, const 
     frame->awaited = true;
     uco__list_push_back(&ws->output.waiting, &frame->link);
     uco__http_upgrade_send(&ws->upgrade);
-    uco__wait_init(&frame->wait, what, frame_abort);
+    uco__wait_init(&frame->wait, &uco__wait_frame, frame_abort);
     r = uco__task_park(uco__task_current(&error), &frame->wait);
     if (r != UCO__INTERRUPTED)
         return (int) r;
@@ -294,7 +295,7 @@ websocket_send(struct uco_websocket *ws, const char *function, enum uco__websock
     } else {
         r = frame_init(ws, &frame, opcode, data, size);
         if (r == 0)
-            r = frame_await(ws, &frame, "a WebSocket message to be sent");
+            r = frame_await(ws, &frame);
     }
     uco__websocket_leave(ws);
     return r;

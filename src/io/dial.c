@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/report.h"
 #include "io/address.h"
 #include "io/fd.h"
@@ -40,8 +41,8 @@ is_own_peer(int fd, const struct sockaddr *addr, socklen_t len)
     socklen_t size = sizeof own;
 
     return addr->sa_family != AF_UNIX &&
-           UCO__RESULT(getsockname(fd, (struct sockaddr *) &own, &size)) == 0 && size == len &&
-           memcmp(&own, addr, len) == 0;
+           UCO__SYSTEM(getsockname, getsockname(fd, (struct sockaddr *) &own, &size)) == 0 &&
+           size == len && memcmp(&own, addr, len) == 0;
 }
 
 static int
@@ -208,6 +209,22 @@ race_time_out(struct uco__timer *timer)
     uco__wake(&UCO__CONTAINER(timer, struct race, timer)->wait, 0);
 }
 
+static bool
+race_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct race race;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &race, wait, struct race, wait))
+        return false;
+    uco__dump_text(dump, "a connection (");
+    uco__dump_number(dump, race.running);
+    uco__dump_text(dump,
+                   race.running == 1 ? " address is being tried)" : " addresses are being tried)");
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_race, "a connection", race_describe);
+
 /* Until an attempt has ended, or it is time for the next one: 0, -ECANCELED. */
 static int
 race_wait(struct race *race, double timeout)
@@ -215,7 +232,7 @@ race_wait(struct race *race, double timeout)
     struct uco_loop *loop = race->task->future.loop;
     intptr_t r;
 
-    uco__wait_init(&race->wait, "a connection", race_abort);
+    uco__wait_init(&race->wait, &wait_race, race_abort);
     uco__timer_init(&race->timer, race_time_out);
     uco__timer_start(loop, &race->timer, uco__clock_after(uco__loop_now(loop), timeout));
     race->waiting = true;

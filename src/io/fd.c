@@ -13,6 +13,7 @@
 #include "io/fd.h"
 
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/loop.h"
 #include "core/report.h"
 #include "io/watch.h"
@@ -41,6 +42,18 @@ struct waiting_until {
     struct uco__timer timer;
 };
 
+void
+uco__fd_describe(struct uco__dump *dump, int fd, short events)
+{
+    uco__dump_text(dump, "fd ");
+    uco__dump_number(dump, (uint64_t) (fd > 0 ? fd : 0));
+    uco__dump_text(dump, (events & (POLLIN | POLLOUT)) == (POLLIN | POLLOUT)
+                             ? " to be readable or writable"
+                         : (events & POLLOUT) != 0 ? " to be writable"
+                         : (events & POLLIN) != 0  ? " to be readable"
+                                                   : " to have something urgent, or its end");
+}
+
 static void
 waiting_notify(struct uco__fd_wait *fd_wait, int result)
 {
@@ -62,6 +75,29 @@ waiting_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+waiting_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct waiting waiting;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &waiting, wait, struct waiting, wait))
+        return false;
+    uco__fd_describe(dump, waiting.fd_wait.fd, waiting.fd_wait.events);
+    return true;
+}
+
+static bool
+waiting_until_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    if (!waiting_describe(dump, wait))
+        return false;
+    uco__dump_limit(dump, &UCO__DUMP_AROUND(wait, struct waiting_until, waiting.wait)->timer);
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_fd, "a file descriptor", waiting_describe);
+static UCO__WAIT_KIND(wait_fd_until, "a file descriptor", waiting_until_describe);
+
 static int
 wait_forever(struct uco__task *task, int fd, short events)
 {
@@ -73,7 +109,7 @@ wait_forever(struct uco__task *task, int fd, short events)
 
     if (UCO__UNLIKELY(r < 0))
         return (int) r;
-    uco__wait_init(&waiting.wait, "a file descriptor", waiting_abort);
+    uco__wait_init(&waiting.wait, &wait_fd, waiting_abort);
     r = uco__task_park_here(task, &waiting.wait);
     if (UCO__UNLIKELY(waiting.fd_wait.linked))
         uco__poller_unwait(&waiting.loop->poller, &waiting.fd_wait);
@@ -92,7 +128,7 @@ wait_until(struct uco__task *task, int fd, short events, double timeout)
 
     if (r < 0)
         return (int) r;
-    uco__wait_init(&until.waiting.wait, "a file descriptor", waiting_abort);
+    uco__wait_init(&until.waiting.wait, &wait_fd_until, waiting_abort);
     uco__timer_init(&until.timer, waiting_time_out);
     uco__timer_start(loop, &until.timer, uco__clock_after(uco__loop_now(loop), timeout));
     r = uco__task_park(task, &until.waiting.wait);

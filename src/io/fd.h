@@ -25,6 +25,10 @@ int uco__fd_wait(struct uco__task *task, int fd, short events, double timeout);
  * from time to time. */
 int uco__fd_wait_again(struct uco__task *task, int fd, short events, double *delay);
 
+/* For dumps: "fd 7 to be readable". */
+struct uco__dump;
+void uco__fd_describe(struct uco__dump *dump, int fd, short events);
+
 /* For what cannot be waited for: sleeps, twice as long each time. 0, -ECANCELED. */
 int uco__fd_pause(double *delay);
 

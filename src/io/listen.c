@@ -96,7 +96,7 @@ unix_is_stale(const struct sockaddr_un *addr, socklen_t len)
     struct stat status;
     int fd, r;
 
-    if (addr->sun_path[0] == '\0' || UCO__RESULT(lstat(addr->sun_path, &status)) < 0 ||
+    if (addr->sun_path[0] == '\0' || UCO__SYSTEM(stat, lstat(addr->sun_path, &status)) < 0 ||
         !S_ISSOCK(status.st_mode))
         return false;
     /* A datagram socket is refused by a stream listener (EPROTOTYPE), and by nobody at all in
@@ -119,7 +119,7 @@ listen_unix(const char *path, int backlog)
     if (r < 0)
         return r;
     r = listen_on((const struct sockaddr *) &addr, len, backlog);
-    if (r == -EADDRINUSE && unix_is_stale(&addr, len) && UCO__RESULT(unlink(path)) == 0)
+    if (r == -EADDRINUSE && unix_is_stale(&addr, len) && UCO__SYSTEM(unlink, unlink(path)) == 0)
         r = listen_on((const struct sockaddr *) &addr, len, backlog);
     return r;
 }

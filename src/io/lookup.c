@@ -20,6 +20,7 @@
 
 #include "base/list.h"
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/leave.h"
 #include "task/future.h"
 #include "task/pool.h"
@@ -276,6 +277,23 @@ caller_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+caller_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct caller caller;
+    struct lookup lookup;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &caller, wait, struct caller, wait) ||
+        !UCO__DUMP_GET(dump, &lookup, caller.lookup) || lookup.question.node == NULL)
+        return false;
+    uco__dump_text(dump, "the look-up of the name '");
+    uco__dump_string(dump, lookup.question.node);
+    uco__dump_text(dump, "'");
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_lookup, "a name look-up", caller_describe);
+
 static int
 caller_wait(struct uco__task *task, struct caller *caller)
 {
@@ -285,7 +303,7 @@ caller_wait(struct uco__task *task, struct caller *caller)
     if (uco__list_empty(&lookup->callers))
         uco__job_remember(lookup->job);
     uco__list_push_back(&lookup->callers, &caller->link);
-    uco__wait_init(&caller->wait, "a name look-up", caller_abort);
+    uco__wait_init(&caller->wait, &wait_lookup, caller_abort);
     r = uco__task_park(task, &caller->wait);
     return r == UCO__INTERRUPTED ? -ECANCELED : (int) r;
 }

@@ -160,6 +160,8 @@ uco__process_close_resource(struct uco__resource *resource)
     process_free(p);
 }
 
+static UCO__WAIT_KIND(wait_conversation, "a conversation with a process to end", NULL);
+
 /* Waits for a conversation to notice that all is over. */
 static void
 process_await_conversation(struct uco_process *p)
@@ -168,7 +170,7 @@ process_await_conversation(struct uco_process *p)
 
     if (!p->communicating)
         return;
-    uco__wait_init(&wait, "a conversation with a process", NULL);
+    uco__wait_init(&wait, &wait_conversation, NULL);
     p->freer = &wait;
     uco__park(&wait);
 }

@@ -149,7 +149,9 @@ output_give(struct uco_process *p, int which, char **data, size_t *size)
         *size = output->size;
     if (output->data != NULL)
         output->data[output->size] = '\0';
-    if (data == NULL)
+    if (data != NULL)
+        uco__ledger_hand_over(output->data);
+    else
         uco__free(output->data);
     *output = (struct uco__process_output){.ended = true};
 }

@@ -13,6 +13,7 @@
  */
 
 #include "base/system.h"
+#include "core/dump.h"
 #include "io/process.h"
 #include "task/task.h"
 
@@ -207,9 +208,7 @@ thread_start(struct uco_process *p)
     /* Signals are for the program's own threads. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = uco__fault(UCO__FAULT_pthread_create);
-    if (r == 0)
-        r = -pthread_create(&thread->thread, NULL, thread_main, thread);
+    r = uco__thread_start(&thread->thread, NULL, thread_main, thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r < 0) {
         uco__free(thread);
@@ -251,6 +250,23 @@ process_wait_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+process_wait_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct process_wait self;
+    struct uco_process process;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &self, wait, struct process_wait, wait) ||
+        !UCO__DUMP_GET(dump, &process, self.process))
+        return false;
+    uco__dump_text(dump, "process ");
+    uco__dump_number(dump, (uint64_t) process.pid);
+    uco__dump_text(dump, " to end");
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_process, "a process", process_wait_describe);
+
 int
 uco__process_await(struct uco_process *p, bool completing)
 {
@@ -262,7 +278,7 @@ uco__process_await(struct uco_process *p, bool completing)
     r = process_watch(p);
     if (r < 0)
         return (int) r;
-    uco__wait_init(&self.wait, "a process", completing ? NULL : process_wait_abort);
+    uco__wait_init(&self.wait, &wait_process, completing ? NULL : process_wait_abort);
     uco__list_push_back(&p->waits, &self.link);
     r = uco__task_park(uco__task_of_fiber(self.wait.fiber), &self.wait);
     return r == UCO__INTERRUPTED ? -ECANCELED : (int) r;
@@ -289,9 +305,9 @@ uco__process_send(const struct uco_process *p, int signo)
     long r = -ENOSYS;
 
     if (p->pidfd >= 0)
-        r = UCO__RESULT(syscall(SYS_pidfd_send_signal, p->pidfd, signo, NULL, 0));
+        r = UCO__SYSTEM(kill, syscall(SYS_pidfd_send_signal, p->pidfd, signo, NULL, 0));
     /* A sandbox may forbid what it does not know. The number is good too: it was not reaped. */
     if (r == -ENOSYS || r == -EPERM)
-        r = UCO__RESULT(kill(p->pid, signo));
+        r = UCO__SYSTEM(kill, kill(p->pid, signo));
     return (int) r;
 }

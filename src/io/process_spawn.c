@@ -79,6 +79,8 @@ spawn_pipe(struct spawn *spawn, int which)
 
     if (r < 0)
         return (int) r;
+    uco__ledger_fd(ends[0], UCO__PLACE);
+    uco__ledger_fd(ends[1], UCO__PLACE);
     spawn->made[which] = input ? ends[0] : ends[1];
     spawn->given[which] = spawn->made[which];
     spawn->our_ends[which] = input ? ends[1] : ends[0];
@@ -99,6 +101,7 @@ spawn_lift(struct spawn *spawn, int which)
     r = UCO__SYSTEM(fcntl, fcntl(fd, F_DUPFD_CLOEXEC, UCO__STANDARD_FDS));
     if (r < 0)
         return (int) r;
+    uco__ledger_fd(r, UCO__PLACE);
     if (spawn->made[which] >= 0)
         uco__close(spawn->made[which]);
     spawn->made[which] = (int) r;
@@ -149,10 +152,12 @@ actions_fill(struct spawn *spawn)
         else if (spawn->wanted[i] == UCO_STDOUT)
             r = posix_spawn_file_actions_adddup2(actions, UCO__STDOUT, i);
     }
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 34)
+#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 34)
     /* Also what the rest of this process has opened without close-on-exec. */
     if (r == 0)
         r = posix_spawn_file_actions_addclosefrom_np(actions, UCO__STANDARD_FDS);
+#endif
 #endif
     return -r;
 }

@@ -105,7 +105,7 @@ fetch_run(void *arg)
 static int
 out_look(struct sending *sending)
 {
-    return (int) UCO__RESULT(fstat(sending->out, &sending->status));
+    return (int) UCO__SYSTEM(stat, fstat(sending->out, &sending->status));
 }
 
 /* Whether out is still what it was: 0, -EBADF. */
@@ -156,7 +156,7 @@ copy_with(const struct sending *sending, char *buf, size_t size)
     if (r > 0 && sending->offset != NULL)
         *sending->offset += r;
     else if (r > 0)
-        (void) UCO__RESULT(lseek(sending->in, sending->position + r, SEEK_SET));
+        (void) UCO__SYSTEM(lseek, lseek(sending->in, sending->position + r, SEEK_SET));
     return r;
 }
 
@@ -180,8 +180,9 @@ copy(const struct sending *sending)
 static int
 position_find(struct sending *sending)
 {
-    off_t at = sending->offset != NULL ? *sending->offset
-                                       : (off_t) UCO__RESULT(lseek(sending->in, 0, SEEK_CUR));
+    off_t at = sending->offset != NULL
+                   ? *sending->offset
+                   : (off_t) UCO__SYSTEM(lseek, lseek(sending->in, 0, SEEK_CUR));
 
     if (at < 0)
         return at == -EBADF && sending->offset == NULL ? -EBADF : -EINVAL;

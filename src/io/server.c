@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/inflow.h"
 #include "core/report.h"
 #include "io/fd.h"
@@ -60,18 +61,51 @@ acceptor_time_out(struct uco__timer *timer)
     acceptor_wake(UCO__CONTAINER(timer, struct uco_server, timer));
 }
 
+struct acceptor_wait {
+    struct uco__wait wait;
+    const struct uco_server *server;
+};
+
+/* "a connection (port 8080, 3 are open)". */
+static bool
+acceptor_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct uco__wait_kind kind;
+    struct acceptor_wait self;
+    struct uco_server server;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &self, wait, struct acceptor_wait, wait) ||
+        !UCO__DUMP_GET(dump, &server, self.server) || !UCO__DUMP_GET(dump, &kind, self.wait.kind))
+        return false;
+    uco__dump_string(dump, kind.text);
+    uco__dump_text(dump, server.tcp ? " (port " : " (fd ");
+    uco__dump_number(dump, server.tcp ? server.port : (uint64_t) (server.fd > 0 ? server.fd : 0));
+    uco__dump_text(dump, ", ");
+    uco__dump_number(dump, server.connections);
+    uco__dump_text(dump, server.connections == 1 ? " is open)" : " are open)");
+    uco__dump_limit(dump, &self.server->timer);
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_connection, "a connection", acceptor_describe);
+static UCO__WAIT_KIND(wait_needed, "what is needed for a connection", acceptor_describe);
+static UCO__WAIT_KIND(wait_room, "a connection to end, since no more are allowed",
+                      acceptor_describe);
+static UCO__WAIT_KIND(wait_close, "the server's close", acceptor_describe);
+static UCO__WAIT_KIND(wait_connections, "a server's connections to end", acceptor_describe);
+
 /* Until something happens: a connection, the end of one, the deadline, the close. 0, -ECANCELED, or
  * the listening fd's error. */
 static int
-acceptor_park(struct uco_server *server, const char *what, uint64_t deadline)
+acceptor_park(struct uco_server *server, const struct uco__wait_kind *kind, uint64_t deadline)
 {
-    struct uco__wait wait;
+    struct acceptor_wait self = {.server = server};
     intptr_t r;
 
-    uco__wait_init(&wait, what, uco__wait_abort_plain);
-    server->waiting = &wait;
+    uco__wait_init(&self.wait, kind, uco__wait_abort_plain);
+    server->waiting = &self.wait;
     uco__timer_start(server->loop, &server->timer, deadline);
-    r = uco__task_park_here(server->task, &wait);
+    r = uco__task_park_here(server->task, &self.wait);
     uco__timer_stop(server->loop, &server->timer);
     uco__poller_unwait(&server->loop->poller, &server->readable);
     server->waiting = NULL;
@@ -83,14 +117,18 @@ acceptor_wait_connection(struct uco_server *server)
 {
     int r = uco__poller_wait(&server->loop->poller, &server->readable);
 
-    return r < 0 ? r : acceptor_park(server, "a connection", UCO__NEVER);
+    return r < 0 ? r : acceptor_park(server, &wait_connection, UCO__NEVER);
 }
 
-/* The pauses of several servers, which may have the same reason, shall not go in step. */
+/* The pauses of several servers, which may have the same reason, shall not go in step: not with
+ * other processes' on the real clock, and each time alike under a seed and on a virtual one. */
 static int
 acceptor_pause(struct uco_server *server, int error)
 {
-    uint64_t state = uco__loop_now(server->loop) ^ (uintptr_t) server;
+    const uco_loop_options *options = &server->loop->options;
+    uint64_t own = options->clock == UCO_CLOCK_REAL && options->seed == 0 ? (uintptr_t) server
+                                                                          : server->task->id;
+    uint64_t state = uco__loop_now(server->loop) ^ own;
     double part = (double) (uco__random_next(&state) >> 11) / (double) (UINT64_C(1) << 53);
     uint64_t end = uco__clock_after(uco__loop_now(server->loop), PAUSE * (0.75 + part / 2));
     int r = 0;
@@ -101,7 +139,7 @@ acceptor_pause(struct uco_server *server, int error)
                     server->port, uco_strerror(error));
     server->pausing = true;
     while (r == 0 && !server->closing && uco__loop_now(server->loop) < end)
-        r = acceptor_park(server, "what is needed for a connection", end);
+        r = acceptor_park(server, &wait_needed, end);
     return r;
 }
 
@@ -249,7 +287,7 @@ acceptor_step(struct uco_server *server)
     if (r < 0)
         return r;
     if (server->connections >= server->max_connections)
-        return acceptor_park(server, "a connection to end", UCO__NEVER);
+        return acceptor_park(server, &wait_room, UCO__NEVER);
     r = server->starved ? -ENOMEM : accept_one(server);
     server->starved = false;
     if (r == 0)
@@ -293,10 +331,10 @@ acceptor_run(void *arg)
         r = 0;
     }
     while (r != -ECANCELED && !server->closing)
-        r = acceptor_park(server, "the server's close", UCO__NEVER);
+        r = acceptor_park(server, &wait_close, UCO__NEVER);
     end = uco__clock_after(uco__loop_now(server->loop), server->grace);
     while (r != -ECANCELED && server->connections > 0 && uco__loop_now(server->loop) < end)
-        r = acceptor_park(server, "a server's connections to end", end);
+        r = acceptor_park(server, &wait_connections, end);
     return 0;
 }
 
@@ -344,14 +382,16 @@ listening_check(int fd)
     return r < 0 ? r : uco__set_nonblocking(fd);
 }
 
-static uint16_t
+/* 0: it has none. Or an error. */
+static int
 port_of(int fd)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof address;
+    long r = UCO__SYSTEM(getsockname, getsockname(fd, (struct sockaddr *) &address, &size));
 
-    if (UCO__RESULT(getsockname(fd, (struct sockaddr *) &address, &size)) < 0)
-        return 0;
+    if (r < 0)
+        return (int) r;
     if (address.ss_family == AF_INET6)
         return ntohs(((const struct sockaddr_in6 *) &address)->sin6_port);
     return address.ss_family == AF_INET ? ntohs(((const struct sockaddr_in *) &address)->sin_port)
@@ -367,7 +407,6 @@ server_take(struct uco_server *server, int fd)
     socklen_t size = sizeof protocol;
 
     server->fd = fd;
-    server->port = port_of(fd);
     server->tcp = UCO__RESULT(getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size)) == 0 &&
                   protocol == IPPROTO_TCP;
     /* On Linux the connections inherit it, at no cost. Of no consequence when it fails. */
@@ -435,7 +474,11 @@ server_set_up(struct uco_server *server, const uco_server_options *options)
     fd = options->fd != 0 ? options->fd : uco__server_listen(options);
     if (fd < 0)
         return fd;
-    server->task = uco__task_new(server->loop, &acceptor, acceptor_run, server, &error);
+    error = port_of(fd);
+    if (error >= 0) {
+        server->port = (uint16_t) error;
+        server->task = uco__task_new(server->loop, &acceptor, acceptor_run, server, &error);
+    }
     if (server->task != NULL) {
         server_take(server, fd);
         return 0;

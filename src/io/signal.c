@@ -9,6 +9,7 @@
  */
 
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/loop.h"
 #include "core/report.h"
 #include "core/signals.h"
@@ -34,6 +35,7 @@ struct signal_entry {
 struct signal_wait {
     struct uco__list link;
     struct uco__wait wait;
+    int signo;
 };
 
 /* --- what has come --- */
@@ -188,6 +190,20 @@ signal_wait_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+signal_wait_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct signal_wait self;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &self, wait, struct signal_wait, wait))
+        return false;
+    uco__dump_text(dump, "signal ");
+    uco__dump_number(dump, (uint64_t) self.signo);
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_signal, "a signal", signal_wait_describe);
+
 static int
 entry_wait(struct signal_entry *entry)
 {
@@ -201,7 +217,8 @@ entry_wait(struct signal_entry *entry)
         entry->unseen = false;
         return 0;
     }
-    uco__wait_init(&self.wait, "a signal", signal_wait_abort);
+    self.signo = entry->signo;
+    uco__wait_init(&self.wait, &wait_signal, signal_wait_abort);
     uco__list_push_back(&entry->waits, &self.link);
     loop->sleepers++;
     r = uco__task_park(uco__task_of_fiber(self.wait.fiber), &self.wait);

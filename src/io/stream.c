@@ -14,10 +14,12 @@
 
 #include "base/error.h"
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/report.h"
 #include "io/fd.h"
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <uco/io.h>
 
@@ -241,6 +243,24 @@ close_flush(struct uco_stream *s, struct uco__task *task)
     return r;
 }
 
+bool
+uco__stream_describe_output(struct uco__dump *dump, const struct uco_stream *s, size_t more)
+{
+    struct uco_stream stream;
+
+    if (!UCO__DUMP_GET(dump, &stream, s))
+        return false;
+    uco__dump_text(dump, "a stream, ");
+    uco__fd_describe(dump, stream.fd, POLLOUT);
+    uco__dump_text(dump, ": ");
+    uco__dump_number(dump, stream.output.size + more);
+    uco__dump_text(dump, " bytes are left to send");
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_second, "another task to close the stream", NULL);
+static UCO__WAIT_KIND(wait_users, "those who use the stream to leave it", NULL);
+
 /* Another task is closing it: waits until it has, and does not let it send when the caller is
  * cancelled. */
 static void
@@ -248,12 +268,12 @@ close_await(struct uco_stream *s, struct uco__task *task)
 {
     struct uco__wait wait;
 
-    uco__wait_init(&wait, "another to close the stream", uco__wait_abort_plain);
+    uco__wait_init(&wait, &wait_second, uco__wait_abort_plain);
     s->second = &wait;
     if (uco__task_park(task, &wait) == UCO__INTERRUPTED && !s->closed) {
         s->hurried = true;
         uco__stream_end_drainers(s, -ECANCELED);
-        uco__wait_init(&wait, "another to close the stream", NULL);
+        uco__wait_init(&wait, &wait_second, NULL);
         uco__park(&wait);
     }
     s->second = NULL;
@@ -276,7 +296,7 @@ uco__stream_shut(struct uco_stream *s, struct uco__task *task)
     flushed = close_flush(s, task);
     uco__stream_end_drainers(s, -EBADF);
     if (s->users > 0) {
-        uco__wait_init(&wait, "those who use the stream to leave it", NULL);
+        uco__wait_init(&wait, &wait_users, NULL);
         s->closer = &wait;
         uco__park(&wait);
         s->closer = NULL;

@@ -173,6 +173,11 @@ void uco__stream_readable(struct uco__fd_wait *wait, int result);
 /* Sends what the fd takes now. */
 void uco__stream_flush(struct uco_stream *s);
 
+/* For dumps: "a stream, fd 7 to be writable: 120 bytes are left to send"; `more` of them are a
+ * write's that waits. */
+struct uco__dump;
+bool uco__stream_describe_output(struct uco__dump *dump, const struct uco_stream *s, size_t more);
+
 static inline bool
 uco__stream_all_sent(const struct uco_stream *s)
 {

@@ -13,6 +13,7 @@
  */
 
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/inflow.h"
 #include "core/report.h"
 #include "io/fd.h"
@@ -186,6 +187,22 @@ reading_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+reading_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct reading reading;
+    struct uco_stream stream;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &reading, wait, struct reading, wait) ||
+        !UCO__DUMP_GET(dump, &stream, reading.stream))
+        return false;
+    uco__dump_text(dump, "a stream, ");
+    uco__fd_describe(dump, stream.fd, POLLIN);
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_reading, "a stream to read from", reading_describe);
+
 static int
 wait_readable(struct uco_stream *s, struct uco__task *task)
 {
@@ -197,7 +214,7 @@ wait_readable(struct uco_stream *s, struct uco__task *task)
     r = uco__poller_wait(&s->loop->poller, &s->readable);
     if (r < 0)
         return (int) r;
-    uco__wait_init(&reading.wait, "a stream to read from", reading_abort);
+    uco__wait_init(&reading.wait, &wait_reading, reading_abort);
     s->reader = &reading.wait;
     s->reading = true;
     uco__stream_suspend(s);

@@ -17,6 +17,7 @@
  */
 
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/report.h"
 #include "io/stream.h"
 
@@ -33,6 +34,7 @@
 struct drainer {
     struct uco__list link;
     struct uco__wait wait;
+    const struct uco_stream *stream;
 };
 
 /* --- those who wait --- */
@@ -212,8 +214,11 @@ uco__stream_flush(struct uco_stream *s)
     int r = s->write_error < 0 ? s->write_error : flush_some(s);
 
     if (r == WRITER_GO_ON) {
+        struct uco__stream_writer *writer = first_writer(s);
+
+        UCO__ASSERT(writer != NULL);
         /* Its task has its turn like all others; the loop is not kept here. */
-        uco__wake(&first_writer(s)->wait, 0);
+        uco__wake(&writer->wait, 0);
         return;
     }
     if (r == -EAGAIN) {
@@ -313,11 +318,22 @@ writer_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+writer_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct uco__stream_writer writer;
+
+    return UCO__DUMP_READ_AROUND(dump, &writer, wait, struct uco__stream_writer, wait) &&
+           uco__stream_describe_output(dump, writer.stream, writer.left);
+}
+
+static UCO__WAIT_KIND(wait_writer, "a stream to be written to", writer_describe);
+
 static void
 writer_init(struct uco__stream_writer *writer, struct uco_stream *s, const char *data, size_t left)
 {
     *writer = (struct uco__stream_writer){.stream = s, .data = data, .left = left};
-    uco__wait_init(&writer->wait, "a stream to be written to", writer_abort);
+    uco__wait_init(&writer->wait, &wait_writer, writer_abort);
     uco__list_push_back(&s->writers, &writer->link);
 }
 
@@ -335,7 +351,7 @@ writer_go_on(struct uco__stream_writer *writer, struct uco__task *task)
             uco__task_deliver(task);
             return false;
         }
-        uco__wait_init(&writer->wait, "a stream to be written to", writer_abort);
+        uco__wait_init(&writer->wait, &wait_writer, writer_abort);
         uco__stream_flush(s);
         if (!writer->done && writer->wait.woken)
             uco__scheduler_yield(s->loop);
@@ -486,6 +502,17 @@ drainer_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+drainer_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct drainer drainer;
+
+    return UCO__DUMP_READ_AROUND(dump, &drainer, wait, struct drainer, wait) &&
+           uco__stream_describe_output(dump, drainer.stream, 0);
+}
+
+static UCO__WAIT_KIND(wait_drainer, "a stream to be sent", drainer_describe);
+
 int
 uco__stream_wait_sent(struct uco_stream *s)
 {
@@ -498,7 +525,8 @@ uco__stream_wait_sent(struct uco_stream *s)
     r = s->file ? 0 : stream_arm(s);
     if (r < 0)
         return (int) r;
-    uco__wait_init(&drainer.wait, "a stream to be sent", drainer_abort);
+    drainer.stream = s;
+    uco__wait_init(&drainer.wait, &wait_drainer, drainer_abort);
     uco__list_push_back(&s->drainers, &drainer.link);
     uco__stream_suspend(s);
     r = uco__task_park_here(task, &drainer.wait);
@@ -540,7 +568,7 @@ uco_stream_shutdown(uco_stream *s)
     r = uco__stream_wait_sent(s);
     if (r < 0 || s->closing || s->told_end)
         return r;
-    r = (int) UCO__RESULT(shutdown(s->fd, SHUT_WR));
+    r = (int) UCO__SYSTEM(shutdown, shutdown(s->fd, SHUT_WR));
     s->told_end = r == 0;
     s->shut_down = r == 0 || s->filter != NULL; /* a filter cannot take it back */
     return r;

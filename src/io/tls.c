@@ -329,7 +329,7 @@ tls_peer_port(const struct uco_stream *s)
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
 
-    if (UCO__RESULT(getpeername(s->fd, (struct sockaddr *) &address, &size)) < 0 ||
+    if (UCO__SYSTEM(getsockname, getpeername(s->fd, (struct sockaddr *) &address, &size)) < 0 ||
         (address.ss_family != AF_INET && address.ss_family != AF_INET6))
         return 0;
     /* The port stands at the same place for both families. */

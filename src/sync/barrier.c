@@ -11,6 +11,7 @@
  */
 
 #include "core/report.h"
+#include "sync/describe.h"
 #include "sync/enter.h"
 
 #include <errno.h>
@@ -67,7 +68,7 @@ uco_barrier_wait(uco_barrier *b)
         return -EPIPE;
     if (b->waiting + 1 == b->parties)
         return barrier_release(b);
-    uco__wait_init(&self.waiter.wait, "a barrier", barrier_abort);
+    uco__wait_init(&self.waiter.wait, &uco__wait_barrier, barrier_abort);
     uco__waiters_push(&b->waiters, &self.waiter);
     b->waiting++;
     place = uco__task_park(task, &self.waiter.wait);

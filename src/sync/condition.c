@@ -13,6 +13,7 @@
 
 #include "core/jump.h"
 #include "core/report.h"
+#include "sync/describe.h"
 #include "sync/lock.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@ condition_reacquire(struct uco__task *task, uco_lock *l)
 {
     struct uco__lock_waiter self = {.task = task, .lock = l};
 
-    uco__wait_init(&self.waiter.wait, "a condition's lock", NULL);
+    uco__wait_init(&self.waiter.wait, &uco__wait_condition_lock, NULL);
     uco__lock_request(&self);
     return (int) uco__task_park(task, &self.waiter.wait);
 }
@@ -43,7 +44,7 @@ uco__condition_suspend_body(struct uco__task *task, uco_condition *c, uco_lock *
 
     self.task = task;
     self.lock = l;
-    uco__wait_init(&self.waiter.wait, "a condition", uco__sync_abort);
+    uco__wait_init(&self.waiter.wait, &uco__wait_condition, uco__sync_abort);
     uco__waiters_push(&c->waiters, &self.waiter);
     uco__lock_hand_on(l);
     r = uco__sync_park(self.waiter.wait.fiber, &self.waiter.wait);

@@ -48,14 +48,15 @@ uco__sync_abort(struct uco__wait *wait)
 }
 
 UCO__JUMP_BODY int uco__sync_wait_body(struct uco__fiber *fiber, struct uco_waiters *list,
-                                       const char *what);
+                                       const struct uco__wait_kind *kind);
 
 int
-uco__sync_wait_body(struct uco__fiber *fiber, struct uco_waiters *list, const char *what)
+uco__sync_wait_body(struct uco__fiber *fiber, struct uco_waiters *list,
+                    const struct uco__wait_kind *kind)
 {
     struct uco__sync_waiter waiter;
 
-    uco__wait_init(&waiter.wait, what, uco__sync_abort);
+    uco__wait_init(&waiter.wait, kind, uco__sync_abort);
     uco__waiters_push(list, &waiter);
     return (int) uco__sync_park(fiber, &waiter.wait);
 }

@@ -76,6 +76,7 @@ uco__sync_park(struct uco__fiber *fiber, struct uco__wait *wait)
 
 /* A wait of the calling task's in a list, until it is woken or cancelled: the result, or
  * -ECANCELED. The last thing that a call does (core/jump.h). */
-int uco__sync_wait(struct uco__fiber *fiber, struct uco_waiters *list, const char *what);
+int uco__sync_wait(struct uco__fiber *fiber, struct uco_waiters *list,
+                   const struct uco__wait_kind *kind);
 
 #endif

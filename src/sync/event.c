@@ -7,6 +7,7 @@
  */
 
 #include "core/report.h"
+#include "sync/describe.h"
 #include "sync/enter.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ event_wait_slow(uco_event *e)
         r = uco__task_checkpoint(task);
     if (r < 0 || e->is_set)
         return r;
-    return uco__sync_wait(uco__task_fiber(task), &e->waiters, "an event");
+    return uco__sync_wait(uco__task_fiber(task), &e->waiters, &uco__wait_event);
 }
 
 int
@@ -31,7 +32,7 @@ uco_event_wait(uco_event *e)
 
     if (UCO__UNLIKELY(fiber == NULL))
         return event_wait_slow(e);
-    return e->is_set ? 0 : uco__sync_wait(fiber, &e->waiters, "an event");
+    return e->is_set ? 0 : uco__sync_wait(fiber, &e->waiters, &uco__wait_event);
 }
 
 static int

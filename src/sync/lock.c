@@ -15,6 +15,7 @@
 
 #include "core/jump.h"
 #include "core/report.h"
+#include "sync/describe.h"
 
 #include <errno.h>
 
@@ -147,7 +148,7 @@ uco__lock_request(struct uco__lock_waiter *waiter)
     if (waiter->lock->loop == number)
         r = lock_try(waiter->lock, waiter->task);
     waiter->waiter.wait.abort = NULL;
-    waiter->waiter.wait.what = "a condition's lock";
+    waiter->waiter.wait.kind = &uco__wait_condition_lock;
     if (r == -EBUSY)
         lock_queue(waiter);
     else
@@ -186,7 +187,7 @@ uco__lock_wait_body(struct uco__task *task, uco_lock *l)
 
     self.task = task;
     self.lock = l;
-    uco__wait_init(&self.waiter.wait, "a lock", lock_abort);
+    uco__wait_init(&self.waiter.wait, &uco__wait_lock, lock_abort);
     lock_queue(&self);
     return (int) uco__sync_park(self.waiter.wait.fiber, &self.waiter.wait);
 }

@@ -21,6 +21,7 @@
 #include "base/system.h"
 #include "core/jump.h"
 #include "core/report.h"
+#include "sync/describe.h"
 
 #include <errno.h>
 
@@ -138,20 +139,20 @@ queue_waiters_end_all(struct uco_waiters *list, int result)
 }
 
 UCO__JUMP_BODY int uco__queue_wait_body(struct uco__fiber *fiber, struct uco_waiters *list,
-                                        void *item, const char *what);
+                                        void *item, const struct uco__wait_kind *kind);
 int uco__queue_wait(struct uco__fiber *fiber, struct uco_waiters *list, void *item,
-                    const char *what);
+                    const struct uco__wait_kind *kind);
 
 /* The queue may be gone afterwards. */
 int
 uco__queue_wait_body(struct uco__fiber *fiber, struct uco_waiters *list, void *item,
-                     const char *what)
+                     const struct uco__wait_kind *kind)
 {
     struct uco__queue_waiter waiter;
 
     waiter.item = item;
     waiter.served = NULL;
-    uco__wait_init(&waiter.waiter.wait, what, uco__sync_abort);
+    uco__wait_init(&waiter.waiter.wait, kind, uco__sync_abort);
     uco__waiters_push(list, &waiter.waiter);
     return (int) uco__sync_park(fiber, &waiter.waiter.wait);
 }
@@ -421,7 +422,7 @@ queue_put(uco_queue *q, const void *item, struct uco__fiber *fiber)
 
     if (UCO__LIKELY(r != -EAGAIN))
         return r;
-    return uco__queue_wait(fiber, &q->putters, (void *) (uintptr_t) item, "room in a queue");
+    return uco__queue_wait(fiber, &q->putters, (void *) (uintptr_t) item, &uco__wait_put);
 }
 
 static UCO__NOINLINE int
@@ -448,7 +449,7 @@ queue_get(uco_queue *q, void *item, struct uco__fiber *fiber)
 
     if (UCO__LIKELY(r != -EAGAIN))
         return r;
-    return uco__queue_wait(fiber, &q->getters, item, "an item of a queue");
+    return uco__queue_wait(fiber, &q->getters, item, &uco__wait_get);
 }
 
 static UCO__NOINLINE int
@@ -512,9 +513,8 @@ uco_queue_join(uco_queue *q)
 
     if (r < 0)
         return r;
-    return q->unfinished == 0
-               ? 0
-               : uco__sync_wait(uco__task_fiber(task), &q->joiners, "a queue's items to be done");
+    return q->unfinished == 0 ? 0
+                              : uco__sync_wait(uco__task_fiber(task), &q->joiners, &uco__wait_join);
 }
 
 int

@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "base/system.h"
+#include "core/dump.h"
 #include "core/report.h"
 #include "sync/queue.h"
 #include "task/runtime.h"
@@ -149,6 +150,23 @@ selection_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+selection_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    const struct selection *at = UCO__DUMP_AROUND(wait, struct selection, wait);
+    struct selection selection;
+
+    if (!uco__dump_read(dump, &selection, at, offsetof(struct selection, inline_waiters)))
+        return false;
+    uco__dump_text(dump, "one of ");
+    uco__dump_number(dump, selection.n);
+    uco__dump_text(dump, " operations on queues");
+    uco__dump_limit(dump, &at->timer);
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_selection, "one of several queues", selection_describe);
+
 static int
 selection_init(struct selection *selection, uco_select_case cases[], size_t n)
 {
@@ -184,7 +202,7 @@ select_wait(struct uco__task *task, uco_select_case cases[], size_t n, uint64_t 
 
     if (r < 0)
         return r;
-    uco__wait_init(&selection.wait, "one of several queues", selection_abort);
+    uco__wait_init(&selection.wait, &wait_selection, selection_abort);
     uco__timer_init(&selection.timer, selection_expire);
     uco__timer_start(loop, &selection.timer, deadline);
     r = uco__task_park(task, &selection.wait);

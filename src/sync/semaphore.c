@@ -7,6 +7,7 @@
  */
 
 #include "core/report.h"
+#include "sync/describe.h"
 #include "sync/enter.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ static int
 semaphore_take(uco_semaphore *s, struct uco__fiber *fiber)
 {
     if (s->permits == 0)
-        return uco__sync_wait(fiber, &s->waiters, "a semaphore");
+        return uco__sync_wait(fiber, &s->waiters, &uco__wait_semaphore);
     s->permits--;
     return 0;
 }

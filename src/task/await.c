@@ -12,6 +12,7 @@
 #include "core/jump.h"
 #include "core/report.h"
 #include "task/deadlock.h"
+#include "task/dump.h"
 #include "task/future.h"
 #include "task/task.h"
 #include "task/wait.h"
@@ -54,6 +55,17 @@ single_abort(struct uco__wait *wait)
                                                                       : UCO__TOO_LATE;
 }
 
+static bool
+single_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct single single;
+
+    return UCO__DUMP_READ_AROUND(dump, &single, wait, struct single, wait) &&
+           uco__dump_future(dump, single.future, true);
+}
+
+static UCO__WAIT_KIND(wait_single, "a future", single_describe);
+
 /* Until it is resolved: 0, or UCO__INTERRUPTED. */
 static inline __attribute__((always_inline)) intptr_t
 single_park(struct uco__task *task, uco_future *f)
@@ -65,7 +77,7 @@ single_park(struct uco__task *task, uco_future *f)
     single.ready.run = single_arrive;
     single.loop = task->future.loop;
     single.future = f;
-    uco__wait_init(&single.wait, "a future", single_abort);
+    uco__wait_init(&single.wait, &wait_single, single_abort);
     return uco__future_add_waiter(f, &single.waiter) ? uco__task_park_here(task, &single.wait) : 0;
 }
 

@@ -54,6 +54,13 @@ uco__task_blocks_init(struct uco__task_blocks *blocks)
 
 /* --- segments --- */
 
+static uintptr_t
+area_first(const struct uco__task_area *area)
+{
+    return ((uintptr_t) area->map + UCO__TASK_SEGMENT_BYTES - 1) &
+           ~(uintptr_t) (UCO__TASK_SEGMENT_BYTES - 1);
+}
+
 /* As many again as there are, so that few tasks take little and many take few mappings. */
 static bool
 area_new(struct uco__task_blocks *blocks)
@@ -81,8 +88,7 @@ area_new(struct uco__task_blocks *blocks)
     area->next = blocks->areas;
     blocks->areas = area;
     blocks->segments += count;
-    first = ((uintptr_t) area->map + UCO__TASK_SEGMENT_BYTES - 1) &
-            ~(uintptr_t) (UCO__TASK_SEGMENT_BYTES - 1);
+    first = area_first(area);
     for (size_t i = count; i-- > 0;)
         bare[blocks->bare_count++] =
             (struct uco__task_segment *) (first + i * UCO__TASK_SEGMENT_BYTES);
@@ -345,6 +351,42 @@ uco__task_blocks_trim(struct uco__task_blocks *blocks, unsigned most)
                           memory_order_relaxed);
     uco__mutex_unlock(&blocks->mutex);
     return trimmed == most;
+}
+
+/* --- after a fault --- */
+
+/* A segment that is not in use is zero, or as it was when it was. */
+static UCO__NO_SANITIZE struct uco__fiber *
+segment_find(struct uco__task_segment *segment, const struct uco__stack *stack)
+{
+    unsigned made =
+        segment->made < UCO__TASK_SEGMENT_TASKS ? segment->made : UCO__TASK_SEGMENT_TASKS;
+
+    for (unsigned i = 0; i < made; i++) {
+        struct uco__fiber *fiber = &segment->fibers[i];
+
+        if (fiber->ready.state == UCO__FIBER_STARTED && fiber->stack == stack)
+            return fiber;
+    }
+    return NULL;
+}
+
+UCO__NO_SANITIZE struct uco__fiber *
+uco__task_blocks_on_stack(const struct uco_loop *loop, const struct uco__stack *stack)
+{
+    struct uco__fiber *found = NULL;
+
+    uco__sanitizer_quiet(true);
+    for (struct uco__task_area *area = uco__runtime_of(loop)->blocks.areas;
+         area != NULL && found == NULL; area = area->next) {
+        uintptr_t at = area_first(area);
+        uintptr_t end = at + area->bytes - UCO__TASK_SEGMENT_BYTES;
+
+        for (; at < end && found == NULL; at += UCO__TASK_SEGMENT_BYTES)
+            found = segment_find((struct uco__task_segment *) at, stack);
+    }
+    uco__sanitizer_quiet(false);
+    return found;
 }
 
 void

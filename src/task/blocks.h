@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct uco__fiber;
+struct uco__stack;
 struct uco__task;
 struct uco__task_area;
 struct uco__task_segment;
@@ -67,6 +69,10 @@ uco__task_blocks_have_spare(const struct uco__task_blocks *blocks)
            atomic_load_explicit(&blocks->strayed, memory_order_relaxed) != NULL ||
            atomic_load_explicit(&blocks->foreign_spare, memory_order_relaxed);
 }
+
+/* The task's fiber that has the stack; NULL: none. Async-signal-safe, but looks at every block. */
+struct uco__fiber *uco__task_blocks_on_stack(const struct uco_loop *loop,
+                                             const struct uco__stack *stack);
 
 void uco__task_blocks_done(struct uco__task_blocks *blocks);
 

@@ -11,14 +11,15 @@
 
 #include "base/system.h"
 #include "core/report.h"
+#include "task/dump.h"
 #include "task/runtime.h"
 #include "task/task.h"
 
-#include <stdio.h>
+#include <unistd.h>
 
 #define CYCLE_STEPS_MAX 1000    /* tasks, of a search for a cycle of waits */
 #define CYCLE_WAITERS_MAX 10000 /* of all of them together */
-#define DEADLOCK_TEXT_MAX 900   /* bytes of the report */
+#define DEADLOCK_TEXT_MAX 800   /* bytes, of a report that names the tasks */
 
 /* --- cycles --- */
 
@@ -91,60 +92,64 @@ uco__deadlock_search(struct uco__task *task, uco_future *fs[], size_t n)
 
 /* --- nobody is left to wake anybody --- */
 
-static struct uco__task *
-task_first(const struct uco__list *siblings)
+uint64_t uco__deadlock_patience = 10 * UCO__SECOND;
+
+/* To whoever reads the program's reports a line with the facts, to stderr all that is known. A
+ * handler may keep the line for a person who has no stderr; the dump is for whom it is on the
+ * screen of. */
+static void
+deadlock_tell(struct uco__runtime *runtime, const char *what, const char *then)
 {
-    return uco__list_empty(siblings) ? NULL
-                                     : UCO__CONTAINER(siblings->next, struct uco__task, sibling);
+    char text[DEADLOCK_TEXT_MAX];
+
+    uco__dump_summary(runtime, text, sizeof text);
+    uco__report(&runtime->loop, NULL, "%s: %s; %s", what, text, then);
+    uco__dump_loop(runtime, STDERR_FILENO, UCO__DUMP_WITHIN);
 }
 
-/* The next task of the tree, parents before children; NULL at the end. */
-static struct uco__task *
-task_after(struct uco__runtime *runtime, struct uco__task *task)
+/* Other threads may still bring something. When they have not for a while, in debug mode that is
+ * told, once: a thread that has died, or never knew that it is waited for, looks just like that. */
+static void
+deadlock_suspect(struct uco__runtime *runtime)
 {
-    struct uco__task *child = task_first(&task->children);
+    struct uco_loop *loop = &runtime->loop;
+    uint64_t steps = uco__scheduler_switches(&loop->scheduler) + loop->posts;
+    uint64_t now = uco__clock_real();
 
-    if (child != NULL)
-        return child;
-    for (; task != NULL; task = task->parent) {
-        const struct uco__list *head =
-            task->parent != NULL ? &task->parent->children : &runtime->roots;
-
-        if (task->sibling.next != head)
-            return UCO__CONTAINER(task->sibling.next, struct uco__task, sibling);
+    if (!loop->options.debug || runtime->stuck_told)
+        return;
+    if (runtime->stuck_since == 0 || runtime->stuck_steps != steps) {
+        runtime->stuck_since = now;
+        runtime->stuck_steps = steps;
+    } else if (now - runtime->stuck_since >= uco__deadlock_patience) {
+        runtime->stuck_told = true;
+        deadlock_tell(
+            runtime,
+            "maybe a deadlock: every task is blocked, and for a while nothing but another "
+            "thread could have woken one",
+            "it goes on waiting, and says this once");
     }
-    return NULL;
 }
 
-/* Only what is in this process can wake a task, and nothing is left of it: tells who waits for
- * what, and cancels. Not when there are other threads: those may. */
+/* Only what is in this process can wake a task, and nothing is left of it. */
 void
 uco__deadlock_stuck(struct uco_loop *loop)
 {
     struct uco__runtime *runtime = uco__runtime_of(loop);
-    char text[DEADLOCK_TEXT_MAX] = "";
-    size_t used = 0;
 
-    if (runtime->deadlocked || runtime->tasks == 0 || !uco__thread_is_only())
+    if (runtime->deadlocked || runtime->tasks == 0)
         return;
+    if (!uco__thread_is_only()) {
+        deadlock_suspect(runtime);
+        return;
+    }
     /* The last thread may have posted before it ended, after the loop had looked. */
     if (!uco__inbox_empty(&loop->inbox) || atomic_load(&loop->stopping))
         return;
     runtime->deadlocked = true;
-    for (struct uco__task *task = task_first(&runtime->roots); task != NULL;
-         task = task_after(runtime, task)) {
-        const struct uco__wait *wait = uco__task_fiber(task)->wait;
-
-        used += (size_t) snprintf(text + used, sizeof text - used, "%s '%s' waits for %s",
-                                  used > 0 ? "," : "", uco__task_name(task),
-                                  wait != NULL && wait->what != NULL ? wait->what : "nothing");
-        if (used >= sizeof text)
-            break;
-    }
-    uco__report(loop, NULL,
-                "deadlock: every task is blocked, and nothing is left that could wake one:%s; all "
-                "are cancelled",
-                text);
+    deadlock_tell(runtime,
+                  "deadlock: every task is blocked, and nothing is left that could wake one",
+                  "all are cancelled");
     UCO__LIST_EACH(link, &runtime->roots)
         uco_cancel(&UCO__CONTAINER(link, struct uco__task, sibling)->future);
 }

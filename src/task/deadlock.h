@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Would the task wait in a circle if it waited for these? May say no where the answer would take
  * too long. */
@@ -24,9 +25,13 @@ uco__deadlock_closes_cycle(struct uco__task *task, uco_future *f)
     return uco__deadlock_search(task, &f, 1);
 }
 
+/* Nanoseconds until debug mode tells of a loop that only another thread could wake. Tests shorten
+ * it. */
+extern uint64_t uco__deadlock_patience;
+
 /* The loop has nothing ready, and neither timer, fd nor job that could change that. If it is a
  * uco_run() in a process with no other thread, that is reported with who waits for what, and all
- * tasks are cancelled. */
+ * tasks are cancelled. With other threads it is told in debug mode after a while, and no more. */
 void uco__deadlock_stuck(struct uco_loop *loop);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "task/dump.h"
 #include "task/local.h"
 #include "task/runtime.h"
 #include "task/task.h"
@@ -148,6 +149,8 @@ yielder_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static UCO__WAIT_KIND(wait_yielder, "its next value to be asked for", NULL);
+
 /* fn is asked to end: also where its shields keep a cancellation away. */
 static void
 generator_close(struct uco_generator *g)
@@ -184,7 +187,7 @@ uco_generator_yield(void *value)
         return -ECANCELED;
     }
     self.generator = g;
-    uco__wait_init(&self.wait, "its next value to be asked for", yielder_abort);
+    uco__wait_init(&self.wait, &wait_yielder, yielder_abort);
     g->yielder = &self;
     generator_offer(g, value);
     return uco__task_park(task, &self.wait) == UCO__INTERRUPTED ? -ECANCELED : 0;
@@ -329,6 +332,21 @@ asker_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+asker_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct uco_generator generator;
+    struct asker asker;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &asker, wait, struct asker, wait) ||
+        !UCO__DUMP_GET(dump, &generator, asker.generator) || generator.task == NULL)
+        return false;
+    uco__dump_text(dump, "the next value of the generator in ");
+    return uco__dump_future(dump, &generator.task->future, true);
+}
+
+static UCO__WAIT_KIND(wait_asker, "a generator's value", asker_describe);
+
 int
 uco_generator_next(uco_generator *g, void **value)
 {
@@ -353,7 +371,7 @@ uco_generator_next(uco_generator *g, void **value)
         r = generator_resume(g);
         if (r < 0)
             return r;
-        uco__wait_init(&asker.wait, "a generator's value", asker_abort);
+        uco__wait_init(&asker.wait, &wait_asker, asker_abort);
         g->asker = &asker;
         answer = uco__task_park(task, &asker.wait);
     }

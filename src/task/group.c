@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "task/dump.h"
 #include "task/local.h"
 #include "task/runtime.h"
 #include "task/task.h"
@@ -163,22 +164,41 @@ uco__groups_done(struct uco__runtime *runtime)
         uco__free(UCO__CONTAINER(link, struct uco_group, left));
 }
 
+struct group_wait {
+    struct uco__wait wait;
+    const struct uco_group *group;
+};
+
+static bool
+group_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct group_wait waiting;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &waiting, wait, struct group_wait, wait))
+        return false;
+    uco__dump_text(dump, "the members of its group");
+    uco__dump_tasks(dump, &waiting.group->members, offsetof(struct uco__task, member));
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_group, "its group", group_describe);
+
 /* Waits until no member is left; whether the owner was cancelled. */
 static bool
 group_complete(struct uco_group *group)
 {
     struct uco__task *owner = group->owner;
+    struct group_wait waiting = {.group = group};
     bool cancelled = uco__scope_cancelled(owner);
-    struct uco__wait wait;
 
     while (!uco__list_empty(&group->members)) {
         if (cancelled)
             group_close(group);
         if (group->closed)
             group_start_reminder(group);
-        uco__wait_init(&wait, "its group", cancelled ? NULL : uco__wait_abort_plain);
-        group->wait = &wait;
-        switch (uco__task_park(owner, &wait)) {
+        uco__wait_init(&waiting.wait, &wait_group, cancelled ? NULL : uco__wait_abort_plain);
+        group->wait = &waiting.wait;
+        switch (uco__task_park(owner, &waiting.wait)) {
         case UCO__INTERRUPTED:
             cancelled = true;
             break;

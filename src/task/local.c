@@ -118,6 +118,7 @@ keys_grow(void)
 
     if (chunk == NULL)
         return false;
+    uco__ledger_keep(chunk); /* others may look a key up without the mutex, at any time */
     atomic_store_explicit(&key_chunks[key_chunk_count], chunk, memory_order_release);
     for (uint32_t i = KEY_CHUNK; i-- > 0;)
         key_push(key_chunk_count * KEY_CHUNK + i);

@@ -193,9 +193,7 @@ worker_start(struct uco__pool *pool)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, WORKER_STACK);
-    r = uco__fault(UCO__FAULT_pthread_create);
-    if (r == 0)
-        r = -pthread_create(&worker->thread, &attributes, worker_main, worker);
+    r = uco__thread_start(&worker->thread, &attributes, worker_main, worker);
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r < 0) {

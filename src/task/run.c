@@ -14,6 +14,7 @@
 #include "core/report.h"
 #include "core/signals.h"
 #include "task/deadlock.h"
+#include "task/dump.h"
 #include "task/generator.h"
 #include "task/group.h"
 #include "task/pool.h"
@@ -127,6 +128,7 @@ runtime_signalled(struct uco_loop *loop)
     if (loop == atomic_load(&interrupt_loop) && atomic_exchange(&interrupt_arrived, false) &&
         runtime->main != NULL)
         uco_cancel(&runtime->main->future);
+    uco__dump_serve(runtime);
 }
 
 /* --- made and freed --- */
@@ -194,6 +196,7 @@ uco__loop_new(const uco_loop_options *options, int *error)
         uco__free(runtime);
         return NULL;
     }
+    uco__ledger_describe(runtime, uco__runtime_describe);
     uco__task_blocks_init(&runtime->blocks);
     runtime->select_random = runtime->loop.options.seed;
     uco__list_init(&runtime->roots);
@@ -289,6 +292,7 @@ uco_loop_run_until_complete(uco_loop *loop, uco_fn *fn, void *arg)
 {
     struct uco_loop *outer;
     intptr_t result;
+    bool dumps;
     int r;
 
     if (loop == NULL || fn == NULL)
@@ -297,7 +301,9 @@ uco_loop_run_until_complete(uco_loop *loop, uco_fn *fn, void *arg)
     r = run_begin(loop, &outer);
     if (r < 0)
         return r;
+    dumps = uco__dump_signal_begin(loop);
     result = run_task(loop, fn, arg);
+    uco__dump_signal_end(dumps);
     uco__loop_leave(loop, outer);
     return result;
 }
@@ -306,6 +312,7 @@ int
 uco_loop_run_forever(uco_loop *loop)
 {
     struct uco_loop *outer;
+    bool dumps;
     int r;
 
     if (loop == NULL)
@@ -313,7 +320,9 @@ uco_loop_run_forever(uco_loop *loop)
     r = run_begin(loop, &outer);
     if (r < 0)
         return r;
+    dumps = uco__dump_signal_begin(loop);
     uco__loop_run(loop);
+    uco__dump_signal_end(dumps);
     uco__loop_leave(loop, outer);
     return 0;
 }
@@ -328,8 +337,10 @@ uco_run_with(const uco_loop_options *options, uco_fn *fn, void *arg)
 
     if (fn == NULL)
         return uco__misuse(-EINVAL, "uco_run: the function is NULL");
-    if (uco_get_running_loop() != NULL)
+    if (uco_get_running_loop() != NULL) {
+        uco__foreign_check_caller();
         return uco__misuse(-EBUSY, "uco_run: a loop is running in this thread already");
+    }
     loop = uco__loop_new(options, &error);
     if (loop == NULL)
         return error;
@@ -435,6 +446,8 @@ close_resources(struct uco_loop *loop, bool ours)
 static void
 close_all(struct uco__runtime *runtime)
 {
+    bool dumps = uco__dump_signal_begin(&runtime->loop);
+
     close_drain(runtime);
     close_resources(&runtime->loop, false);
     close_resources(&runtime->loop, true);
@@ -442,6 +455,7 @@ close_all(struct uco__runtime *runtime)
     runtime->pool = NULL;
     uco__pool_close(runtime->starters);
     runtime->starters = NULL;
+    uco__dump_signal_end(dumps);
 }
 
 int

@@ -8,6 +8,7 @@
 #include "task/blocks.h"
 #include "task/scope.h"
 
+struct uco__dump_request;
 struct uco__pool;
 struct uco__names;
 
@@ -28,6 +29,12 @@ struct uco__runtime {
     unsigned ids_left;
     uint64_t searches;      /* for cycles of waits */
     uint64_t select_random; /* the state of uco_select()'s choice */
+    /* A dump that another thread has asked for; NULL: none. */
+    _Atomic(struct uco__dump_request *) dump_request;
+    uint64_t stuck_since; /* when the loop had nothing more to do, if others may wake it; real
+                             clock */
+    uint64_t stuck_steps; /* what it had done by then */
+    bool stuck_told;
     bool deadlocked;
     bool orphaned; /* its last handle was dropped while it was open */
     bool draining; /* closing: new root tasks are cancelled at once */
@@ -35,6 +42,8 @@ struct uco__runtime {
 
 /* uco_loop_new() with a negative error instead of errno. */
 struct uco_loop *uco__loop_new(const uco_loop_options *options, int *error);
+/* For the ledger: the loop, and its tasks that are in use. */
+void uco__runtime_describe(const void *block, char *text, size_t size);
 /* uco_loop_close(), also inside another running loop. */
 void uco__loop_close_here(struct uco_loop *loop);
 

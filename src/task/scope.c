@@ -106,7 +106,7 @@ uco__scope_cancel_now(struct uco__scope *scope, enum uco__scope_cause cause)
 {
     if (scope->cause != UCO__SCOPE_ALIVE)
         return;
-    scope->cause = cause;
+    scope->cause = (unsigned char) cause;
     if (scope->deadline != UCO__NEVER) {
         uco__timer_stop(scope->task->future.loop, &slot_of(scope)->timer);
         scope->deadline = UCO__NEVER; /* `reach` says nothing where `effective` is true */

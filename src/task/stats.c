@@ -33,6 +33,8 @@ uco_stats(const uco_loop *loop, uco_loop_stats *stats)
         .stacks_in_use = uco__stacks_in_use(&loop->stacks),
         .stacks_unguarded = loop->stacks.unguarded,
         .stack_bytes = loop->stacks.bytes,
+        .stack_size = loop->options.stack_size,
+        .stack_high_water = loop->stacks.deepest,
         .resources = loop->resource_count,
     };
     uco__pool_count(runtime->pool, &stats->pool_threads, &stats->pool_jobs);

@@ -9,6 +9,7 @@
  *    suspension begins a new row.
  */
 
+#include "core/dump.h"
 #include "core/jump.h"
 #include "core/report.h"
 #include "task/task.h"
@@ -166,6 +167,24 @@ sleeper_abort(struct uco__wait *wait)
     return UCO__UNLINKED;
 }
 
+static bool
+sleeper_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    struct sleeper sleeper;
+
+    if (!UCO__DUMP_READ_AROUND(dump, &sleeper, wait, struct sleeper, wait))
+        return false;
+    uco__dump_text(dump, "a sleep");
+    if (sleeper.timer.node.link.next ==
+        &UCO__DUMP_AROUND(wait, struct sleeper, wait)->timer.node.link)
+        uco__dump_text(dump, " without end");
+    else
+        uco__dump_limit(dump, &UCO__DUMP_AROUND(wait, struct sleeper, wait)->timer);
+    return true;
+}
+
+static UCO__WAIT_KIND(wait_sleep, "a sleep", sleeper_describe);
+
 UCO__JUMP_BODY int uco__sleep_until_body(struct uco__task *task, uint64_t deadline);
 int uco__sleep_until(struct uco__task *task, uint64_t deadline);
 
@@ -176,7 +195,7 @@ uco__sleep_until_body(struct uco__task *task, uint64_t deadline)
     struct sleeper sleeper;
     int r;
 
-    uco__wait_init(&sleeper.wait, "a sleep", sleeper_abort);
+    uco__wait_init(&sleeper.wait, &wait_sleep, sleeper_abort);
     uco__timer_init(&sleeper.timer, sleeper_fire);
     uco__timer_start(loop, &sleeper.timer, deadline);
     loop->sleepers += deadline == UCO__NEVER; /* to serve until a signal cancels is no deadlock */

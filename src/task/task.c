@@ -16,9 +16,11 @@
 #include "base/error.h"
 #include "base/system.h"
 #include "core/report.h"
+#include "task/dump.h"
 #include "task/group.h"
 #include "task/local.h"
 #include "task/runtime.h"
+#include "task/stack.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -49,6 +51,8 @@ task_end(struct uco__task *task, intptr_t result)
 
     if (UCO__UNLIKELY(task->locals != NULL))
         uco__locals_drop(task);
+    if (UCO__UNLIKELY(runtime->loop.stacks.watched) && task->phase != UCO__TASK_NEW)
+        uco__task_check_stack(task);
     task->phase = UCO__TASK_ENDED;
     uco__task_fiber(task)->ready.state = UCO__FIBER_ENDED;
     uco__list_remove(&task->sibling);
@@ -127,7 +131,7 @@ task_end_children(struct uco__task *task)
         if (!uco__timer_pending(&reminder.timer))
             uco__timer_start(loop, &reminder.timer,
                              uco__clock_after(uco__loop_now(loop), UCO__TASK_REMIND));
-        uco__wait_init(&wait, "its children", NULL);
+        uco__wait_init(&wait, &uco__wait_children, NULL);
         if (uco__park(&wait) == UCO__REMINDED)
             uco__task_remind_all(&task->children);
     }
@@ -211,6 +215,8 @@ const struct uco__fiber_operations uco__task_operations = {
     .no_stack = task_no_stack,
     .task = task_handle,
     .name = task_fiber_name,
+    .about = uco__task_about,
+    .on_stack = uco__task_blocks_on_stack,
 };
 
 /* --- the beginning --- */

@@ -99,6 +99,11 @@ uco_future_wait(uco_future *f, double timeout)
     deadline = uco__clock_after(uco__clock_real(), timeout);
     uco_ref(f);
     if (uco__future_add_waiter(f, &self.waiter)) {
+        /* A plain future can still be resolved in the child of a fork. */
+        if (f->kind != UCO__FUTURE_PLAIN && f->loop != NULL && uco__loop_stale(f->loop))
+            r = uco__misuse_of(f->loop, -ESTALE,
+                               "uco_future_wait: its loop was made before fork(): in the child it "
+                               "is dead");
         while (atomic_load(&self.done) == 0 && r == 0)
             r = timeout <= 0 ? -ETIMEDOUT : uco__futex_wait(&self.done, 0, deadline);
         /* Under the mutex: whoever resolves is through with the waiter, or has not seen it. */
@@ -185,9 +190,7 @@ uco_loop_thread_start(const uco_loop_options *options)
     r = uco_loop_call_soon(t->loop, loop_thread_runs, t);
     if (r < 0)
         goto fail_thread;
-    r = uco__fault(UCO__FAULT_pthread_create);
-    if (r == 0)
-        r = -pthread_create(&t->thread, NULL, loop_thread_main, t);
+    r = uco__thread_start(&t->thread, NULL, loop_thread_main, t);
     if (r < 0)
         goto fail_thread;
     loop_thread_await(t, &t->running);

@@ -15,6 +15,7 @@
 #include "base/system.h"
 #include "core/report.h"
 #include "task/deadlock.h"
+#include "task/dump.h"
 #include "task/future.h"
 #include "task/runtime.h"
 #include "task/task.h"
@@ -23,7 +24,9 @@
 #include <string.h>
 #include <uco/wait.h>
 
-#define NODES_INLINE 8 /* so many futures are waited for without an allocation */
+#define NODES_TOLD 4       /* futures that a dump names */
+#define NODES_LOOKED_AT 64 /* by a dump */
+#define NODES_INLINE 8     /* so many futures are waited for without an allocation */
 
 /* --- many --- */
 
@@ -120,6 +123,58 @@ many_remind(struct uco__timer *timer)
     uco__wake(&UCO__CONTAINER(timer, struct many, reminder)->wait, UCO__REMINDED);
 }
 
+static bool
+node_is_done(const struct node *node)
+{
+    return atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_DONE;
+}
+
+/* The first of those that are not done. */
+static void
+many_describe_nodes(struct uco__dump *dump, const struct many *many)
+{
+    unsigned told = 0;
+
+    for (size_t i = 0; i < many->n && i < NODES_LOOKED_AT; i++) {
+        struct node node;
+
+        if (!UCO__DUMP_GET(dump, &node, &many->nodes[i]))
+            return;
+        if (node_is_done(&node))
+            continue;
+        if (!dump->silent && told++ == NODES_TOLD) {
+            uco__dump_text(dump, ", ...");
+            return;
+        }
+        if (many->n > 1)
+            uco__dump_text(dump, told == 1 ? ": " : ", ");
+        if (!uco__dump_future(dump, node.future, node.waiter.task != NULL))
+            uco__dump_text(dump, "?");
+    }
+}
+
+static bool
+many_describe(struct uco__dump *dump, const struct uco__wait *wait)
+{
+    const struct many *at = UCO__DUMP_AROUND(wait, struct many, wait);
+    struct many many;
+
+    if (!uco__dump_read(dump, &many, at, offsetof(struct many, inline_nodes)) || many.n == 0)
+        return false;
+    if (many.n > 1) {
+        if (!many.any)
+            uco__dump_number(dump, many.pending);
+        uco__dump_text(dump, many.any ? "any of " : " of ");
+        uco__dump_number(dump, many.n);
+        uco__dump_text(dump, " futures");
+    }
+    many_describe_nodes(dump, &many);
+    uco__dump_limit(dump, &at->timer);
+    return true;
+}
+
+static UCO__WAIT_KIND(many_kind, "several futures", many_describe);
+
 /* Begins to wait; what is done already counts at once, in order. 0 or -ENOMEM. */
 static int
 many_begin(struct many *many, struct uco__task *task, uco_future *fs[], size_t n, bool blocks)
@@ -133,7 +188,7 @@ many_begin(struct many *many, struct uco__task *task, uco_future *fs[], size_t n
     many->nodes = n <= NODES_INLINE ? many->inline_nodes : uco__allocate(n * sizeof *many->nodes);
     if (many->nodes == NULL)
         return -ENOMEM;
-    uco__wait_init(&many->wait, NULL, NULL);
+    uco__wait_init(&many->wait, &many_kind, NULL);
     uco__timer_init(&many->timer, many_time_out);
     uco__timer_init(&many->reminder, many_remind);
     many->reminder.background = true;
@@ -152,12 +207,6 @@ many_begin(struct many *many, struct uco__task *task, uco_future *fs[], size_t n
             many_arrive(many, node);
     }
     return 0;
-}
-
-static bool
-node_is_done(const struct node *node)
-{
-    return atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_DONE;
 }
 
 static bool
@@ -196,7 +245,7 @@ many_end(struct many *many)
 static intptr_t
 many_park(struct many *many, bool interruptible)
 {
-    uco__wait_init(&many->wait, "several futures", interruptible ? uco__wait_abort_plain : NULL);
+    uco__wait_init(&many->wait, &many_kind, interruptible ? uco__wait_abort_plain : NULL);
     return uco__task_park(many->task, &many->wait);
 }
 
@@ -461,7 +510,7 @@ wait(uco_future *fs[], size_t n, double timeout, bool any)
     if (r == 0)
         r = wait_many(&many, task, fs, n, timeout, any);
     wait_done(fs, n, held);
-    return r < 0 || !any ? r : many.first;
+    return r != 0 || !any ? r : many.first;
 }
 
 ssize_t

@@ -187,7 +187,12 @@ sender_run(void *arg)
         n = n < sender->size - done ? n : sender->size - done;
         for (size_t i = 0; i < n; i++)
             block[i] = pattern(done + i);
-        ck_assert_int_eq(send(sender->fd, block, n, MSG_NOSIGNAL), (ssize_t) n);
+        for (size_t sent = 0; sent < n;) { /* a signal cuts it short */
+            ssize_t r = send(sender->fd, block + sent, n - sent, MSG_NOSIGNAL);
+
+            ck_assert(r > 0 || (r < 0 && errno == EINTR));
+            sent += r > 0 ? (size_t) r : 0;
+        }
         done += n;
     }
     shutdown(sender->fd, SHUT_WR);

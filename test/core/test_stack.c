@@ -133,6 +133,50 @@ START_TEST(the_largest_stack_there_may_be_is_only_address_space)
 }
 END_TEST
 
+static void
+find_all(const struct uco__stacks *stacks, struct uco__stack *stack)
+{
+    uintptr_t base = (uintptr_t) uco__stack_base(stack);
+
+    ck_assert_ptr_eq(uco__stacks_find(stacks, base), stack);
+    ck_assert_ptr_eq(uco__stacks_find(stacks, base + uco__stack_size(stack) - 1), stack);
+    ck_assert_ptr_eq(uco__stacks_find(stacks, base - 1), stack);
+    ck_assert_ptr_eq(uco__stacks_find(stacks, base - page()), stack);
+    ck_assert_ptr_ne(uco__stacks_find(stacks, base - page() - 1), stack);
+}
+
+START_TEST(an_address_belongs_to_the_stack_above_its_guard)
+{
+    struct uco__stacks stacks;
+    struct uco__stack_pool *small = pool_of(&stacks, SIZE);
+    struct uco__stack_pool *large = uco__stack_pool_get(&stacks, 4 * SIZE);
+    struct uco__stack *taken[40];
+
+    ck_assert_ptr_null(uco__stacks_find(&stacks, (uintptr_t) &stacks));
+    for (size_t i = 0; i < COUNT(taken); i++)
+        taken[i] = take(i % 3 == 0 ? large : small);
+    for (size_t i = 0; i < COUNT(taken); i++)
+        find_all(&stacks, taken[i]);
+    ck_assert_ptr_null(uco__stacks_find(&stacks, 0));
+    ck_assert_ptr_null(uco__stacks_find(&stacks, UINTPTR_MAX));
+    ck_assert_ptr_null(uco__stacks_find(&stacks, (uintptr_t) &stacks));
+    ck_assert_ptr_null(uco__stacks_find(&stacks, (uintptr_t) taken[0]->slab));
+    uco__stacks_done(&stacks);
+}
+END_TEST
+
+/* What no task has been given yet is nobody's. */
+START_TEST(a_stack_that_does_not_exist_yet_is_not_found)
+{
+    struct uco__stacks stacks;
+    struct uco__stack *stack = take(pool_of(&stacks, SIZE));
+
+    ck_assert_ptr_null(
+        uco__stacks_find(&stacks, (uintptr_t) uco__stack_base(stack) + SIZE + page()));
+    uco__stacks_done(&stacks);
+}
+END_TEST
+
 /* --- reuse --- */
 
 START_TEST(the_stack_given_back_last_is_taken_first)
@@ -460,6 +504,8 @@ main(void)
     tcase_add_test(tc, there_is_one_pool_a_size);
     tcase_add_test(tc, every_byte_of_a_stack_can_be_used);
     tcase_add_test(tc, the_largest_stack_there_may_be_is_only_address_space);
+    tcase_add_test(tc, an_address_belongs_to_the_stack_above_its_guard);
+    tcase_add_test(tc, a_stack_that_does_not_exist_yet_is_not_found);
     tcase_add_test(tc, the_stack_given_back_last_is_taken_first);
     tcase_add_test(tc, the_counts_follow_what_is_taken_and_given_back);
     tcase_add_test(tc, the_tops_of_stacks_have_different_colours);

@@ -3,6 +3,7 @@
 /*
  * usage: fuzz TARGET|all [--seed N] [--runs N] [--seconds S] [--no-shrink]
  *        fuzz --replay FILE | --hex DIGITS
+ * and the same with fuzz-text, which has other targets.
  *
  * Makes inputs from seeds and runs them; with neither --runs nor --seconds 1,000 of each target. An
  * input that goes wrong is made as short as it can be, and its operations are printed. So is what a

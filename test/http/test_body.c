@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What requests send: where it comes from, and how forms and multiparts are written. */
+#include "base/system.h"
 #include "http/body.h"
 
 #include "support.h"
@@ -207,7 +208,7 @@ START_TEST(params_follow_the_urls_own_and_precede_its_fragment)
 
             ck_assert_str_eq(url, urls[i][j == 0 ? 1 : 0]);
             ck_assert_int_eq(error, 0);
-            free(url);
+            uco__free(url);
         }
     }
 }

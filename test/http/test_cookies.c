@@ -399,6 +399,39 @@ START_TEST(without_memory_there_is_no_list)
 }
 END_TEST
 
+/* libcurl before 8.21 keeps the name in the handle, which the next request has. */
+static void
+name_another_host(struct fixture *f)
+{
+    const char *const headers[] = {"Host: other.org", NULL};
+    const uco_http_request_options request = {.url = url_at(f, "example.org", "/echo"),
+                                              .headers = headers};
+    char answer[160];
+
+    reopen(f, OPTIONS(0));
+    set_by(f, "other.org", "own=secret");
+    uco_http_response_free(ask(f, &request));
+    ck_assert(was_sent(f, "Host: other.org"));
+    ck_assert_str_eq(sent_to(f, "example.org", "/echo"), "");
+    ck_assert_str_eq(sent_to(f, "other.org", "/echo"), "own=secret");
+    reopen(f, OPTIONS(.headers = headers));
+    set_by(f, "other.org", "own=secret");
+    snprintf(answer, sizeof answer,
+             "HTTP/1.1 302 Found\r\nLocation: http://b.example.org:%u/echo\r\n"
+             "Content-Length: 0\r\n\r\n",
+             (unsigned) f->server.port);
+    f->server.raw = answer;
+    uco_http_response_free(fetch(f, url_at(f, "example.org", "/raw")));
+    ck_assert_ptr_nonnull(strstr(f->server.last, "\r\nHost: b.example.org:"));
+    ck_assert_ptr_null(strstr(f->server.last, "\r\nCookie:"));
+}
+
+START_TEST(a_host_header_names_the_cookies_of_its_own_request_only)
+{
+    serve(name_another_host);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -412,6 +445,7 @@ main(void)
     tcase_add_test(places, a_cookie_ends_when_its_time_is_over);
     tcase_add_test(places, a_secure_cookie_is_neither_sent_nor_set_without_tls);
     tcase_add_test(places, a_host_sets_no_cookies_for_others);
+    tcase_add_test(places, a_host_header_names_the_cookies_of_its_own_request_only);
     tcase_add_test(places, a_client_may_do_without);
     tcase_add_test(places, each_client_has_a_jar_of_its_own);
     tcase_add_test(calls, a_cookie_is_set_by_hand);

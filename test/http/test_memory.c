@@ -198,6 +198,38 @@ START_TEST(curl_without_memory_fails_a_request_and_the_next_one_works)
 }
 END_TEST
 
+/* libcurl has the header with the password ready, then lacks memory for what comes behind it, and
+ * keeps the header. */
+static void
+fail_each_of_a_login(struct fixture *f)
+{
+    const uco_http_request_options request = {.url = "/echo", .user = "user", .password = "secret"};
+    unsigned long nth = 0, left;
+
+    uco_http_response_free(ask(f, &request));
+    ck_assert_ptr_nonnull(strstr(f->server.last, "\r\nAuthorization: Basic "));
+    do {
+        uco_http_response *response = NULL;
+
+        countdown = ++nth;
+        (void) uco_http_request(f->client, &request, &response);
+        left = countdown;
+        countdown = 0;
+        uco_http_response_free(response);
+        uco_http_response_free(fetch(f, "/echo"));
+        ck_assert_ptr_null(strstr(f->server.last, "\r\nAuthorization:"));
+        ck_assert_uint_lt(nth, MOST);
+    } while (left == 0);
+}
+
+START_TEST(a_password_that_was_not_sent_for_want_of_memory_is_not_sent_later)
+{
+    curl_memory_begin();
+    serve_with(&(uco_http_client_options){.timeout = 1.0}, fail_each_of_a_login);
+    curl_global_cleanup();
+}
+END_TEST
+
 static void
 fail_each_of_curls_new(struct fixture *f)
 {
@@ -236,6 +268,7 @@ main(void)
     tcase_add_test(ours, a_client_survives_when_there_is_no_memory_at_all);
     tcase_add_test(ours, a_client_without_memory_is_no_client);
     tcase_add_test(curls, curl_without_memory_fails_a_request_and_the_next_one_works);
+    tcase_add_test(curls, a_password_that_was_not_sent_for_want_of_memory_is_not_sent_later);
     tcase_add_test(curls, curl_without_memory_is_no_client);
     return suite_end(suite);
 }

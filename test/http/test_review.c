@@ -119,6 +119,50 @@ START_TEST(one_task_at_a_time_reads)
 }
 END_TEST
 
+struct lending {
+    uco_http_response *response;
+    const void *bytes;
+    ssize_t size;
+};
+
+static intptr_t
+borrow(void *arg)
+{
+    struct lending *lending = arg;
+
+    lending->size = uco_http_read_chunk(lending->response, &lending->bytes);
+    return lending->size;
+}
+
+/* The bytes of both have come, and one task runs before the other. */
+static void
+take_from_another(struct fixture *f)
+{
+    for (unsigned i = 0; i < TURNS; i++) {
+        struct reading first = open_gated(f), second = open_gated(f);
+        struct reading *own = i % 2 == 0 ? &first : &second;
+        struct reading *others = i % 2 == 0 ? &second : &first;
+        struct lending lending = {.response = others->response};
+        uco_task *task = uco_create_task(borrow, &lending);
+
+        yield(1);
+        uco_event_set(&f->server.gate);
+        ck_assert_int_eq(uco_http_read(own->response, own->bytes, sizeof own->bytes), 10);
+        others->r = uco_http_read(others->response, others->bytes, sizeof others->bytes);
+        ck_assert(others->r == 0 || others->r == -EBUSY);
+        uco_join(task);
+        ck_assert_int_eq(lending.size, 10);
+        uco_http_response_free(first.response);
+        uco_http_response_free(second.response);
+    }
+}
+
+START_TEST(what_has_come_for_a_task_is_nobody_elses)
+{
+    serve_with(&(uco_http_client_options){.timeout = 5}, take_from_another);
+}
+END_TEST
+
 /* --- what a hop leaves to the next --- */
 
 static int
@@ -531,6 +575,7 @@ main(void)
 
     tcase_add_test(readers, what_comes_as_its_reader_is_cancelled_is_not_lost);
     tcase_add_test(readers, one_task_at_a_time_reads);
+    tcase_add_test(readers, what_has_come_for_a_task_is_nobody_elses);
     tcase_add_test(hops, a_body_that_was_dropped_is_not_described_later);
     tcase_add_test(hops, the_wait_for_a_connection_is_that_of_the_last_request);
     tcase_add_test(bodies, a_request_for_a_head_has_no_body);

@@ -12,6 +12,7 @@
 #include "fixture.h"
 
 #include <curl/curl.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #define MOST 4000 /* more calls of a kind than anything here makes */
 
 static char upload_path[] = "/tmp/uco-sweep-XXXXXX";
+static char folder[] = "/tmp/uco-sweep-XXXXXX";
+static bool may_leave; /* files that cannot be removed, that is */
 
 /* --- small programs: 0 or an error --- */
 
@@ -170,14 +173,109 @@ get_again(struct fixture *f)
     return send_request(f, &(uco_http_request_options){.url = "/flaky/503", .retries = 5}, 200);
 }
 
+/* How much is in the folder, but for what may be: that is removed. main() calls it too, where
+ * libcheck bears no assertion. */
+static int
+folder_others(const char *kept)
+{
+    DIR *directory = opendir(folder);
+    const struct dirent *entry;
+    int others = 0;
+
+    if (directory == NULL)
+        return -1;
+    while ((entry = readdir(directory)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        others += strcmp(entry->d_name, kept) != 0;
+        if (may_leave && strcmp(entry->d_name, kept) != 0)
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    }
+    closedir(directory);
+    return others;
+}
+
+static void
+file_is_right(const char *path)
+{
+    static char bytes[300001];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(read(fd, bytes, sizeof bytes), 300000);
+    ck_assert(bytes_are_right(bytes, 300000, 0));
+    close(fd);
+}
+
+static int
+download(struct fixture *f, bool resume)
+{
+    const uco_http_download_options options = {.resume = resume};
+    uco_http_download_result result;
+    char path[64];
+    int r;
+
+    snprintf(path, sizeof path, "%s/file", folder);
+    unlink(path);
+    r = uco_http_download(f->client, "/bytes/300000", path, &options, &result);
+    if (access(path, F_OK) == 0)
+        file_is_right(path);
+    else
+        ck_assert_int_lt(r, 0);
+    if (r == 0)
+        ck_assert_uint_eq(result.size, 300000);
+    if (r == 0 || !resume)
+        ck_assert(folder_others("file") == 0 || may_leave);
+    return r;
+}
+
+static int
+get_file(struct fixture *f)
+{
+    return download(f, false);
+}
+
+static int
+get_file_resumed(struct fixture *f)
+{
+    return download(f, true);
+}
+
+/* A client of its own, whose cookies outlive it: what cannot be written is reported. */
+static int
+keep_cookies(struct fixture *f)
+{
+    static const char cookie[] = "a=b; domain=example.com; max-age=1000";
+    uco_http_client_options options = {.base_url = f->base_url};
+    uco_http_client *client;
+    char path[64];
+    int r;
+
+    snprintf(path, sizeof path, "%s/cookies", folder);
+    options.cookie_file = path;
+    client = uco_http_client_new(&options);
+    if (client == NULL)
+        return -errno;
+    r = uco_http_cookie_set(client, cookie);
+    ck_assert_int_eq(uco_http_client_close(client), 0);
+    if (r == 0 && access(path, F_OK) < 0)
+        r = -ENOMEM; /* or whatever it was */
+    f->reports.count = 0;
+    unlink(path);
+    ck_assert(folder_others("file") == 0 || may_leave);
+    return r;
+}
+
 static int (*const programs[])(struct fixture *f) = {
-    get_plain,    get_redirected, get_digest,     get_stream, get_lines,
-    put_callback, put_file,       post_multipart, post_form,  get_again,
+    get_plain,    get_redirected,   get_digest,     get_stream, get_lines,
+    put_callback, put_file,         post_multipart, post_form,  get_again,
+    get_file,     get_file_resumed, keep_cookies,
 };
 
 static const char *const names[] = {
-    "get_plain",    "get_redirected", "get_digest",     "get_stream", "get_lines",
-    "put_callback", "put_file",       "post_multipart", "post_form",  "get_again",
+    "get_plain",    "get_redirected",   "get_digest",     "get_stream", "get_lines",
+    "put_callback", "put_file",         "post_multipart", "post_form",  "get_again",
+    "get_file",     "get_file_resumed", "keep_cookies",
 };
 
 /* --- what fails --- */
@@ -186,12 +284,21 @@ static const struct failure {
     const char *what;
     int error;
 } failures[] = {
-    {"malloc", ENOMEM},    {"mmap", ENOMEM},        {"read", ECONNRESET},
-    {"read", EINTR},       {"write", EPIPE},        {"write", EINTR},
-    {"accept4", EMFILE},   {"socket", EMFILE},      {"epoll_ctl", ENOMEM},
-    {"epoll_ctl", ENOSPC}, {"epoll_wait", EINTR},   {"pthread_create", EAGAIN},
-    {"open", EMFILE},      {"open", EINTR},         {"fcntl", EMFILE},
-    {"poll", ENOMEM},      {"getsockopt", ENOBUFS}, {"setsockopt", ENOBUFS},
+    {"malloc", ENOMEM},       {"mmap", ENOMEM},
+    {"read", ECONNRESET},     {"read", EINTR},
+    {"write", EPIPE},         {"write", EINTR},
+    {"accept4", EMFILE},      {"socket", EMFILE},
+    {"epoll_ctl", ENOMEM},    {"epoll_ctl", ENOSPC},
+    {"epoll_wait", EINTR},    {"pthread_create", EAGAIN},
+    {"open", EMFILE},         {"open", EINTR},
+    {"fcntl", EMFILE},        {"poll", ENOMEM},
+    {"getsockopt", ENOBUFS},  {"setsockopt", ENOBUFS},
+    {"fsync", EIO},           {"stat", EIO},
+    {"access", EACCES},       {"ftruncate", EIO},
+    {"fchmod", EPERM},        {"flock", EWOULDBLOCK},
+    {"rename", EIO},          {"rename", EEXIST},
+    {"unlink", EACCES},       {"getrandom", EAGAIN},
+    {"getsockname", ENOBUFS}, {"shutdown", ENOTCONN},
 };
 
 struct trial {
@@ -243,6 +350,7 @@ fail_once(struct fixture *f, size_t program, const struct failure *failure, unsi
     struct trial trial = {f, program};
     intptr_t r;
 
+    may_leave = strcmp(failure->what, "unlink") == 0;
     ck_assert_int_eq(uco_test_fail(failure->what, nth, for_ever, failure->error), 0);
     r = uco_with_timeout(300, trial_run, &trial);
     uco_test_fail_off();
@@ -399,7 +507,7 @@ main(void)
     TCase *curls = case_new(suite, "curl's");
     int r;
 
-    if (!upload_make())
+    if (!upload_make() || mkdtemp(folder) == NULL)
         return EXIT_FAILURE;
     tcase_set_timeout(ours, 240);
     tcase_set_timeout(curls, 240);
@@ -408,5 +516,8 @@ main(void)
                         COUNT(programs));
     r = suite_end(suite);
     unlink(upload_path);
+    may_leave = true;
+    folder_others("");
+    rmdir(folder);
     return r;
 }

@@ -20,7 +20,7 @@
 
 #include "server_scene.h"
 
-#include "base/fault.h"
+#include "torture/failures.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -44,98 +44,6 @@
 #endif
 #endif
 
-/* What fails */
-
-enum {
-    HIDDEN = 1,       /* comes once at a time, and the caller must not notice */
-    UNTRUE = 2,       /* what Linux does not say so: who believes it may wait for its timeout */
-    KEEPS_FDS = 4,    /* a close that is made to fail closes nothing */
-    KEEPS_MAPS = 8,   /* nor does a munmap */
-    KEEPS_CHILD = 16, /* who is told that a child is gone does not reap it */
-    DEAF = 32,        /* a loop that hears nothing: its programs time out */
-};
-
-struct failure {
-    const char *what;
-    enum uco__fault fault;
-    int error;
-    unsigned flags;
-};
-
-#define FAILURE(name, code, is)                                                                    \
-    {                                                                                              \
-        .what = #name, .fault = UCO__FAULT_##name, .error = (code), .flags = (is)                  \
-    }
-
-static const struct failure failures[] = {
-    FAILURE(malloc, ENOMEM, 0),
-    FAILURE(mmap, ENOMEM, 0),
-    FAILURE(munmap, ENOMEM, KEEPS_MAPS),
-    FAILURE(madvise, ENOMEM, 0),
-    FAILURE(mprotect, ENOMEM, 0),
-    FAILURE(read, ECONNRESET, 0),
-    FAILURE(read, EIO, 0),
-    FAILURE(read, EINTR, HIDDEN),
-    FAILURE(read, EAGAIN, HIDDEN | UNTRUE),
-    FAILURE(write, EPIPE, 0),
-    FAILURE(write, ENOBUFS, 0),
-    FAILURE(write, EINTR, HIDDEN),
-    FAILURE(write, EAGAIN, HIDDEN | UNTRUE),
-    FAILURE(accept4, EMFILE, 0),
-    FAILURE(accept4, ECONNABORTED, HIDDEN),
-    FAILURE(accept4, EINTR, HIDDEN),
-    FAILURE(accept4, EAGAIN, HIDDEN | UNTRUE),
-    FAILURE(connect, EADDRNOTAVAIL, 0),
-    FAILURE(connect, ECONNREFUSED, 0),
-    FAILURE(connect, EINTR, HIDDEN | UNTRUE),
-    FAILURE(socket, EMFILE, 0),
-    FAILURE(bind, EADDRINUSE, 0),
-    FAILURE(listen, EADDRINUSE, 0),
-    FAILURE(close, EINTR, KEEPS_FDS),
-    FAILURE(close, EIO, KEEPS_FDS),
-    FAILURE(fcntl, EMFILE, 0),
-    FAILURE(poll, ENOMEM, 0),
-    FAILURE(poll, EINTR, HIDDEN),
-    FAILURE(eventfd, EMFILE, 0),
-    FAILURE(epoll_create1, EMFILE, 0),
-    FAILURE(epoll_ctl, ENOMEM, 0),
-    FAILURE(epoll_ctl, ENOSPC, 0),
-    FAILURE(epoll_wait, EINTR, HIDDEN | UNTRUE),
-    FAILURE(epoll_wait, ENOMEM, DEAF),
-    FAILURE(pthread_create, EAGAIN, 0),
-    FAILURE(prctl, EINVAL, 0),
-    FAILURE(open, EMFILE, 0),
-    FAILURE(open, EINTR, HIDDEN),
-    FAILURE(fsync, EIO, 0),
-    FAILURE(fsync, EINTR, HIDDEN),
-    FAILURE(sendfile, EIO, 0),
-    FAILURE(sendfile, EINTR, HIDDEN),
-    FAILURE(sendfile, EAGAIN, HIDDEN | UNTRUE),
-    FAILURE(sendfile, EINVAL, 0),
-    FAILURE(getsockopt, ENOBUFS, 0),
-    FAILURE(setsockopt, ENOBUFS, 0),
-    FAILURE(pipe2, EMFILE, 0),
-    FAILURE(posix_spawn, EAGAIN, 0),
-    FAILURE(posix_spawn, ENOMEM, 0),
-    FAILURE(pidfd_open, EMFILE, 0),
-    FAILURE(pidfd_open, ENOSYS, 0),
-    FAILURE(waitid, EINTR, HIDDEN),
-    FAILURE(waitid, ECHILD, KEEPS_CHILD),
-    FAILURE(sigaction, EINVAL, 0),
-    FAILURE(getaddrinfo, ENOMEM, 0),
-    FAILURE(getaddrinfo, EIO, 0),
-    FAILURE(io_uring_queue_init, ENOMEM, 0),
-    FAILURE(io_uring_enter, EINTR, HIDDEN | UNTRUE),
-    FAILURE(io_uring_enter, EAGAIN, HIDDEN | UNTRUE),
-    FAILURE(io_uring_enter, ENOMEM, DEAF),
-};
-
-/* How it fails: whether from then on, and whether it is over before the loop closes. */
-static const struct mode {
-    bool for_ever;
-    bool to_the_end;
-} modes[] = {{false, true}, {false, false}, {true, false}, {true, true}};
-
 struct sweep;
 
 /* A small program. */
@@ -151,7 +59,7 @@ struct program {
 struct sweep {
     const struct program *program;
     const struct failure *failure;
-    struct mode mode;
+    struct failure_mode mode;
     unsigned long nth;
     intptr_t first; /* the result with the failure */
 };
@@ -312,8 +220,8 @@ find_libc_getaddrinfo(void)
     *(void **) &libc_getaddrinfo = dlsym(RTLD_NEXT, "getaddrinfo");
 }
 
-/* The library, which is linked with its objects, asks this one: localhost costs no question to a name
- * server, whatever the machine's files say. */
+/* The library, which is linked with its objects, asks this one: localhost costs no question to a
+ * name server, whatever the machine's files say. */
 int
 getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
             struct addrinfo **result)
@@ -450,8 +358,8 @@ static bool
 is_allowed(const struct sweep *sweep, intptr_t r)
 {
     const struct failure *failure = sweep->failure;
-    bool hidden = (failure->flags & HIDDEN) != 0;
-    bool untrue = (failure->flags & UNTRUE) != 0;
+    bool hidden = (failure->flags & FAILURE_HIDDEN) != 0;
+    bool untrue = (failure->flags & FAILURE_UNTRUE) != 0;
 
     if (r >= 0)
         return true;
@@ -462,7 +370,7 @@ is_allowed(const struct sweep *sweep, intptr_t r)
     if (!sweep->program->network || (hidden && !untrue))
         return false;
     if (r == -ETIMEDOUT)
-        return untrue || sweep->mode.for_ever || (failure->flags & KEEPS_FDS) != 0;
+        return untrue || sweep->mode.for_ever || (failure->flags & FAILURE_KEEPS_FDS) != 0;
     return r == -ECONNRESET || r == -EPIPE;
 }
 
@@ -523,10 +431,10 @@ sweep_once(struct sweep *sweep, enum uco_backend backend)
     r = r < 0 ? r : sweep->first;
     ck_assert_msg(is_allowed(sweep, r), "%s (%d), number %lu%s: %ld", failure->what, failure->error,
                   sweep->nth, sweep->mode.for_ever ? " and on" : "", (long) r);
-    if ((failure->flags & KEEPS_FDS) != 0)
+    if ((failure->flags & FAILURE_KEEPS_FDS) != 0)
         fds_close_others(open);
     fds_are(fds);
-    while ((failure->flags & KEEPS_CHILD) != 0 && waitpid(-1, NULL, 0) > 0)
+    while ((failure->flags & FAILURE_KEEPS_CHILD) != 0 && waitpid(-1, NULL, 0) > 0)
         continue;
     ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
     ck_assert_int_eq(errno, ECHILD);
@@ -541,9 +449,9 @@ sweep_failure(const struct program *program, const struct failure *failure,
     bool reached = true;
 
     for (sweep.nth = 1; reached; sweep.nth++) {
-        for (size_t i = 0; i < COUNT(modes); i++) {
-            sweep.mode = modes[i];
-            if (sweep.mode.for_ever && (failure->flags & HIDDEN) != 0)
+        for (size_t i = 0; i < FAILURE_MODES; i++) {
+            sweep.mode = failure_modes[i];
+            if (sweep.mode.for_ever && (failure->flags & FAILURE_HIDDEN) != 0)
                 continue;
             if (i == 0)
                 reached = sweep_once(&sweep, backend);
@@ -571,14 +479,14 @@ sweep_program(const struct program *program, enum uco_backend backend)
 
     for (int i = 0; i < 2; i++)
         sweep_once(&clean, backend);
-    for (size_t i = 0; i < COUNT(failures); i++) {
+    for (size_t i = 0; i < FAILURE_COUNT; i++) {
         int maps = count_maps();
 
         /* In real time that would take long: a program whose input is never closed never ends. */
-        if (program->real && (failures[i].flags & (KEEPS_FDS | DEAF)) != 0)
+        if (program->real && (failures[i].flags & (FAILURE_KEEPS_FDS | FAILURE_DEAF)) != 0)
             continue;
         sweep_failure(program, &failures[i], backend);
-        if (!under_sanitizer() && (failures[i].flags & KEEPS_MAPS) == 0)
+        if (!under_sanitizer() && (failures[i].flags & FAILURE_KEEPS_MAPS) == 0)
             ck_assert_int_le(count_maps(), maps + MAPS_MORE);
     }
 }
@@ -620,6 +528,54 @@ START_TEST(whatever_fails_is_told_on_io_uring)
 }
 END_TEST
 
+/* What the sweep has found, once more by itself */
+
+/*
+ *   the ring            the server                       the memory
+ *   accepts ahead       waits                            is gone
+ *   has 3 connections   cannot be told of them
+ *                       closes, and its loop
+ *   gives them up
+ */
+static intptr_t
+connections_without_memory(void *arg)
+{
+    uco_server *server = server_of(echoes, NULL);
+    int clients[3];
+
+    (void) arg;
+    ck_assert_int_eq(uco_sleep(0.001), 0);
+    ck_assert_int_eq(uco_test_fail("malloc", 1, true, ENOMEM), 0);
+    for (size_t i = 0; i < COUNT(clients); i++)
+        clients[i] = tcp_connect(uco_server_port(server));
+    ck_assert_int_eq(uco_sleep(0.001), 0);
+    for (size_t i = 0; i < COUNT(clients); i++)
+        close(clients[i]);
+    ck_assert_int_eq(uco_server_close(server, 0), 0);
+    return 0;
+}
+
+static void
+run_on_io_uring(uco_fn *fn)
+{
+    struct reports reports;
+    uco_loop_options options = reporting(&reports);
+
+    options.backend = UCO_BACKEND_IO_URING;
+    options.clock = UCO_CLOCK_REAL;
+    if (can_run(&programs[0], UCO_BACKEND_IO_URING))
+        ck_assert_int_eq(uco_run_with(&options, fn, NULL), 0);
+    else
+        test_skipped("no io_uring here");
+    uco_test_fail_off();
+}
+
+START_TEST(connections_that_nobody_could_be_told_of_are_closed)
+{
+    run_on_io_uring(connections_without_memory);
+}
+END_TEST
+
 static bool
 make_certificate(void)
 {
@@ -648,6 +604,7 @@ main(void)
     tcase = case_new(suite, "io_uring");
     tcase_set_timeout(tcase, TIMEOUT);
     tcase_add_loop_test(tcase, whatever_fails_is_told_on_io_uring, 0, COUNT(programs));
+    tcase_add_test(tcase, connections_that_nobody_could_be_told_of_are_closed);
     r = suite_end(suite);
     unlink(certificate);
     unlink(key);

@@ -322,7 +322,7 @@ static intptr_t
 has_one_thread(void *arg)
 {
     uco_task *tasks[20];
-    char names[20][16];
+    char names[20][32];
 
     (void) arg;
     ck_assert_int_eq(find("n1.test"), 0);

@@ -20,7 +20,7 @@ def main() -> int:
         if row is None:
             continue
         rows += 1
-        found = re.findall(r"`(\w+/test_\w+\.c)`: ([\w, ]+)", row[2])
+        found = re.findall(r"`(\w+/test_\w+\.cc?)`: ([\w, ]+)", row[2])
         if found:
             missing.discard(row[1])
         for file, tests in found:

@@ -7,7 +7,7 @@ import sys
 from tree import Tree, finish
 
 FOLDERS = ["include", "src", "test", "bench", "examples", ".ci"]
-ENDINGS = (".c", ".h", ".cc", ".map", ".py", ".sh", "meson.build", ".ini", ".supp", "/run")
+ENDINGS = (".c", ".h", ".cc", ".map", ".py", ".sh", "meson.build", ".ini", ".supp", "/run", "/compile")
 AT_THE_TOP = ["meson.build", "meson_options.txt", "run.sh"]
 LINE = "SPDX-License-Identifier: MIT"
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "support.h"
 
+#include "../torture/environment.h"
+#include "ledger.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,19 +20,11 @@
 #define SANITIZED 1
 #elif defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
-#define THREADS_OF_ITS_OWN 1
 #elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#define THREADS_OF_ITS_OWN 1
-#elif __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer) ||                         \
+    __has_feature(memory_sanitizer)
 #define SANITIZED 1
 #endif
-#endif
-
-/* ThreadSanitizer starts one when a program starts its first. */
-#ifndef THREADS_OF_ITS_OWN
-#define THREADS_OF_ITS_OWN 0
 #endif
 
 /* OpenSSL publishes what it caches in a certificate by C11 atomics, and is not instrumented: the
@@ -100,11 +95,6 @@ count_threads(void)
     return count_entries("/proc/self/task");
 }
 
-/* Before and after each test. Threads that were joined may still be listed for a moment, so their
- * count is looked at again until it fits: a leaked one makes the test run into Check's timeout. */
-static int fds_before;
-static int threads_before;
-
 /* With UCO_TEST_STORM in the environment a signal interrupts each test once a millisecond. Calls
  * that the kernel would make again by itself are made again: those that uco waits in are not among
  * them. */
@@ -136,19 +126,20 @@ storm_stop(void)
 static void
 ledger_begin(void)
 {
-    fds_before = count_fds();
-    threads_before = count_threads();
+    ledger_open();
+    fault_from_environment();
     storm_set(1000);
 }
 
 static void
 ledger_end(void)
 {
+    const char *left;
+
     storm_set(0);
     uco_test_fail_off();
-    ck_assert_int_eq(count_fds(), fds_before);
-    while (!THREADS_OF_ITS_OWN && count_threads() != threads_before)
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    left = ledger_close(is_slow() ? 60 : 10);
+    ck_assert_msg(left == NULL, "the test leaves\n%s", left);
 }
 
 TCase *
@@ -170,6 +161,8 @@ suite_end(Suite *suite)
 
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
+    if (failed > 0 && getenv("UCO_SEED") != NULL)
+        printf("to see this again: UCO_SEED=%s\n", getenv("UCO_SEED"));
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -36,7 +36,8 @@ int count_maps(void);
 /* The signal that ends a child that writes to `place`; 0 if none does. */
 int write_in_child(char *place);
 
-/** A case whose tests each end with as many open fds and threads as they began with. */
+/** A case whose tests each give back what they take: memory, mappings, fds and threads. What is
+ * left fails the test, and is told with the place that made it. */
 TCase *case_new(Suite *suite, const char *name);
 
 /** Runs the suite, frees it, and gives main()'s result. */

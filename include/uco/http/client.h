@@ -68,10 +68,6 @@ typedef struct uco_http_client_options {
                                       -ETIMEDOUT; 0 = any */
     bool no_cookies;              /* neither kept nor sent */
     bool no_decompression;        /* bodies are asked for, and delivered, as they are */
-    bool trust_servers;           /* with libcurl before 8.1 a hostile server's response can make it
-                                   use freed memory where curl's handles are used again. So each
-                                   request gets a new one there, and takes up to a fifth more
-                                   time; true: they are used again all the same */
 
     /* Called before each request, redirects and retries too, in the requesting task; may suspend.
      * Less than 0 ends the request with that error. */
