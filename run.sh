@@ -24,8 +24,15 @@ usage: ./run.sh COMMAND [ARGUMENT...]
                      --quick   a look at orders of magnitude: a hundredth of the
                                work, two rounds
                      --rounds  how many rounds (1 to 999) instead of 9
+  lint               look at the sources: clang-format, clang-tidy, cppcheck and
+                     shellcheck, as .clang-format, .clang-tidy and .ci/cppcheck.txt
+                     say; what clang-tidy finds is only told
+  coverage           run the tests of the library, and report in build/coverage
+                     what they reach: index.html, report.txt, and missed.txt,
+                     which names the lines and branches that they do not
   install [COMMAND]  only install what is missing for tour, test (unless told
-                     otherwise), bench, peers or ci, which is what .ci/run uses
+                     otherwise), bench, peers, lint, coverage or ci, which is what
+                     .ci/run uses
   help               this text
 
 What is missing is installed by apt-get on Debian, as root or by sudo; on other
@@ -68,11 +75,18 @@ peers python3-aiohttp        package
 peers python3-httpx          package
 peers python3-uvloop         package
 peers python3                program   python3
+lint  clang                  program   clang
+lint  clang-format           program   clang-format
+lint  clang-tidy             program   clang-tidy
+lint  cppcheck               program   cppcheck
+lint  shellcheck             program   shellcheck
+cover gcovr                  program   gcovr
 ci    wrk                    program   wrk
 ci    curl                   program   curl
 ci    netcat-openbsd         program   nc
 ci    clang                  program   clang
 ci    libclang-rt-14-dev     package
+ci    strace                 program   strace
 ci    valgrind               program   valgrind
 ci    gcc-aarch64-linux-gnu  program   aarch64-linux-gnu-gcc
 ci    libc6-dev-arm64-cross  package
@@ -148,7 +162,9 @@ is_there() {
 missing_for() {
     case $1 in
     test) groups='tour test' ;;
-    ci) groups='tour test ci' ;;
+    lint) groups='tour lint' ;;
+    coverage) groups='tour test cover' ;;
+    ci) groups='tour test lint cover ci' ;;
     peers) groups='tour peers' ;;
     *) groups=tour ;;
     esac
@@ -282,6 +298,82 @@ run_tests() {
     "$meson" test -C build/test --no-rebuild --print-errorlogs "$@"
 }
 
+# Another version of clang-format puts some lines otherwise, and is not asked.
+lint_format() {
+    case $(clang-format --version) in
+    *' version 14.'*) ;;
+    *)
+        say "clang-format is not version 14: the sources' form is not looked at"
+        return 0
+        ;;
+    esac
+    find src include test bench examples -name '*.[ch]' -exec clang-format --dry-run -Werror {} +
+}
+
+lint_cppcheck() {
+    mkdir -p build/lint/cppcheck
+    cppcheck --quiet --error-exitcode=1 -j "$(nproc)" --cppcheck-build-dir=build/lint/cppcheck \
+        --enable=warning,performance,portability --inconclusive --std=c11 --library=posix --library=gnu \
+        --suppressions-list=.ci/cppcheck.txt --suppress=missingIncludeSystem -Iinclude -Isrc -D_GNU_SOURCE \
+        -D__x86_64__=1 -D__linux__=1 -D__GNUC__=12 -DUCO_TLS=1 -DUCO_IO_URING=1 "-DUCO_VERSION=\"0\"" src
+}
+
+# A process a file, as many at once as there are processors.
+lint_tidy() {
+    find src -name '*.c' ! -name '*_missing.c' -print0 |
+        xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet --warnings-as-errors='*' -p build/lint
+}
+
+lint() {
+    status=0
+
+    install_for lint
+    find_meson
+    # clang-tidy knows clang's options only.
+    export CC=clang
+    configure build/lint -Dhttp=enabled -Dtls=enabled -Dio_uring=enabled -Dtests=disabled -Dexamples=false ||
+        die "configuring failed; meson's output is above"
+    say "clang-format"
+    lint_format || status=1
+    say "shellcheck"
+    shellcheck run.sh .ci/run || status=1
+    say "cppcheck"
+    lint_cppcheck || status=1
+    # Not all that it says has been looked at, so it fails nothing.
+    if [ "${CI:-}" != true ]; then
+        say "clang-tidy"
+        lint_tidy >build/lint.log 2>&1 || say "build/lint.log has what clang-tidy says"
+    fi
+    [ "$status" -eq 0 ] || die "there is something to be put right"
+}
+
+coverage_report() {
+    gcovr --root . --object-directory build/gcov build/gcov --filter 'src/(base|core|task|sync|io|http)/' \
+        --exclude-unreachable-branches --exclude-lines-by-pattern "$never" --exclude-branches-by-pattern "$never" "$@"
+}
+
+# Counts of children that a test ends by force would be lost: see test/support/coverage.c.
+coverage() {
+    # What ends the program when uco itself is wrong, so that no test can reach it.
+    never='.*(UCO__ASSERT|uco__panic|__builtin_unreachable)\(.*'
+
+    install_for coverage
+    build gcov -Dbuildtype=debug -Db_coverage=true -Dtests=enabled -Dexamples=false -Ddefault_library=static \
+        -Dc_args=-fprofile-update=atomic
+    find build/gcov -name '*.gcda' -delete
+    say "testing"
+    # Counted without optimisation, all takes longer.
+    export CK_TIMEOUT_MULTIPLIER="${CK_TIMEOUT_MULTIPLIER:-4}"
+    "$meson" test -C build/gcov --no-rebuild --print-errorlogs --timeout-multiplier 4 --suite base --suite core --suite task \
+        --suite sync --suite io --suite http "$@" || die "what a failed test did is not counted"
+    rm -rf build/coverage
+    mkdir -p build/coverage
+    say "reporting in build/coverage"
+    coverage_report --html-details build/coverage/index.html --txt build/coverage/report.txt \
+        --json-summary build/coverage/summary.json --json build/coverage/all.json
+    python3 test/support/coverage.py build/coverage
+}
+
 # The names of all benchmarks, without bench_.
 bench_names() {
     for source in bench/bench_*.c; do
@@ -364,9 +456,11 @@ case $command in
 tour) tour "$@" ;;
 test) run_tests "$@" ;;
 bench) bench "$@" ;;
+lint) lint ;;
+coverage) coverage "$@" ;;
 install)
     case ${1:-test} in
-    tour | test | bench | peers | ci) install_for "${1:-test}" ;;
+    tour | test | bench | peers | lint | coverage | ci) install_for "${1:-test}" ;;
     *)
         usage >&2
         exit 2
