@@ -13,7 +13,7 @@
 #define SIZE_THERE (SIZE * UCO__SANITIZER_STACK_FACTOR)
 /* What a body needs beside what it is told to use: its frames, those around it, and the dynamic
  * linker's when it calls something for the first time. */
-#define AROUND (6 * KIB * UCO__SANITIZER_STACK_FACTOR)
+#define AROUND (12 * KIB * UCO__SANITIZER_STACK_FACTOR)
 #define NOINLINE __attribute__((noinline))
 
 static struct reports reports;
