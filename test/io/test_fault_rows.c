@@ -113,7 +113,7 @@ stuff(int fd)
         for (int i = 0; i < 10; i++) {
             ssize_t n;
 
-            while ((n = send(fd, text, sizeof text, MSG_DONTWAIT)) > 0)
+            while ((n = send(fd, text, sizeof text, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0)
                 size += (size_t) n;
             uco_sleep(0.01);
         }
