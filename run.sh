@@ -318,7 +318,7 @@ lint_cppcheck() {
         -D__x86_64__=1 -D__linux__=1 -D__GNUC__=12 -DUCO_TLS=1 -DUCO_IO_URING=1 "-DUCO_VERSION=\"0\"" src
 }
 
-# A process a file, as many at once as there are processors.
+# Four files a process, as many processes at once as there are processors.
 lint_tidy() {
     find src -name '*.c' ! -name '*_missing.c' -print0 |
         xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet --warnings-as-errors='*' -p build/lint

@@ -268,7 +268,7 @@ UCO_API uint64_t uco_task_id(const uco_task *t);
  *
  * What the task has only stepped over, or filled with zeros, at the very end of it does not count.
  *
- * Context: Loop's thread; of any task, also the caller itself.
+ * Context: Loop's thread; of any task, also the caller itself. Does not suspend.
  * Returns: Bytes. 0 when it is not known: not in debug mode, not begun, ended, another thread's
  *          loop, NULL, or not a task.
  */

@@ -52,7 +52,7 @@ UCO_API double uco_test_advance(uco_loop *loop, double seconds);
  *            "waitid", "kill", "sigaction", "sigaltstack", "getaddrinfo" (look-ups),
  *            "io_uring_queue_init", "io_uring_enter", "stat" (also fstat, lstat and readlink),
  *            "access", "lseek", "ftruncate", "fchmod", "flock", "rename" (also link), "unlink",
- *            "getrandom".
+ *            "getrandom", "process_vm_readv" (uco_dump).
  * @nth:      1 = the next call, 2 = the one after it; 0 = switch this one off. Every attempt
  *            counts, also a read that finds nothing and is made again later.
  * @for_ever: From the nth on all of them, not just that one. uco copes with some single failures.

@@ -61,7 +61,7 @@ UCO_API uco_task *uco_run_coroutine_threadsafe_at(const char *file, int line, uc
  *           -EDEADLK    inside a running loop
  *           -EINVAL     timeout is NaN
  *           -ENOMEM     f is NULL
- *           -ESTALE     in the child of a fork(): the pending task of a loop of the parent's
+ *           -ESTALE     in the child of a fork(): the pending task or job of a loop of the parent's
  */
 UCO_API intptr_t uco_future_wait(uco_future *f, double timeout);
 

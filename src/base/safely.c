@@ -65,7 +65,7 @@ pages_are_there(struct uco__peek *peek, uintptr_t first, uintptr_t end)
     for (uintptr_t page = first & ~(PAGE_BYTES - 1); page < end; page += PAGE_BYTES) {
         uintptr_t *known = &peek->pages[page / PAGE_BYTES % UCO__PEEK_PAGES];
 
-        if (*known == page)
+        if (*known == page && !peek->foreign)
             continue;
         if (!page_is_there(peek, page))
             return false;

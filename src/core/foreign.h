@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 struct uco_loop;
-struct uco__fiber;
 
 /* What the C++ run-time library keeps for each thread: the beginning of the __cxa_eh_globals of the
  * Itanium C++ ABI. */

@@ -134,7 +134,7 @@ epoll_collect(struct uco__poller *poller, uint64_t timeout)
     /* EINTR: a signal handler ran. The loop looks at everything again, its timers included. */
     if (n < 0)
         return n == -EINTR ? 0 : n;
-    uco__sanitizer_written(events, sizeof events);
+    uco__sanitizer_written(events, (size_t) n * sizeof events[0]);
     for (int i = 0; i < n; i++) {
         uint64_t data = events[i].data.u64;
 

@@ -232,6 +232,7 @@ client_init(struct uco_http_client *client, struct uco_loop *loop,
         UCO__SYSTEM(getrandom, getrandom(&client->random, sizeof client->random, GRND_NONBLOCK));
     r = uco__http_options_init(&client->options, options);
     client->guards = curl_version_info(CURLVERSION_NOW)->version_num < 0x080100;
+    client->http2 = (curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_HTTP2) != 0;
     if (r == 0 && client->options.base_url != NULL)
         r = uco__http_origin_init(&client->home, client->options.base_url, &why);
     if (r == 0)
@@ -316,9 +317,16 @@ uco_http_client *(uco_http_client_new) (const uco_http_client_options *options)
     return uco_http_client_new_at(NULL, 0, options);
 }
 
-int
-uco__http_client_check(const struct uco_http_client *client, const char *function)
+static void
+entering_close(struct uco__http_guest *guest)
 {
+    (void) guest; /* it sees by itself that the client is closing */
+}
+
+int
+uco__http_client_check(struct uco_http_client *client, const char *function)
+{
+    struct uco__http_guest entering = {.close = entering_close};
     int error;
 
     if (uco__task_current(&error) == NULL)
@@ -327,7 +335,13 @@ uco__http_client_check(const struct uco_http_client *client, const char *functio
         return uco__misuse(-EINVAL, "%s: the client is NULL", function);
     if (client->loop != uco_get_running_loop())
         return uco__misuse(-EPERM, "%s: another loop's client", function);
-    return client->closing ? -ECANCELED : uco__checkpoint();
+    if (client->closing)
+        return -ECANCELED;
+    /* Others may run in there, and close the client: it stays until we are out. */
+    uco__http_client_add_guest(client, &entering);
+    error = uco__checkpoint();
+    uco__http_client_remove_guest(client, &entering);
+    return error == 0 && client->closing ? -ECANCELED : error;
 }
 
 /* Whether a task is in a request of the client's: in a hook, or in what reads a body. */

@@ -49,12 +49,13 @@ struct uco_http_client {
     unsigned large;          /* more than 0: one of the last responses had a large body */
     int attempts;            /* of the last call that has ended */
     bool guards;             /* used handles need to be guarded (handle.c) */
+    bool http2;              /* this curl can speak it */
     bool closing;
     uint64_t random;          /* of the delays between retries */
     struct uco__wait *closer; /* who waits in uco_http_client_close() */
 };
 
-/* One of its exchanges, or guests, is gone: in a close, the last one lets it go on. The client may
+/* One of its exchanges is gone: in a close, the last one lets it go on. The client may
  * be gone after the next suspension. */
 void uco__http_client_request_done(struct uco_http_client *client);
 
@@ -63,6 +64,6 @@ void uco__http_client_add_guest(struct uco_http_client *client, struct uco__http
 void uco__http_client_remove_guest(struct uco_http_client *client, struct uco__http_guest *guest);
 
 /* Whether the calling task may use it: 0, or an error, as misuse where it is one. */
-int uco__http_client_check(const struct uco_http_client *client, const char *function);
+int uco__http_client_check(struct uco_http_client *client, const char *function);
 
 #endif

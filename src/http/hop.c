@@ -245,7 +245,8 @@ handle_set_common(struct uco__http_exchange *exchange, CURL *easy)
 {
     struct uco_http_client *client = exchange->client;
     struct uco__http_handle *handle = exchange->handle;
-    bool http2 = exchange->origin.tls && !client->options.http1_only && exchange->upgrade == NULL;
+    bool http2 = client->http2 && exchange->origin.tls && !client->options.http1_only &&
+                 exchange->upgrade == NULL;
     long version = http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
     struct curl_slist *headers = exchange->headers;
     CURLcode code = uco__http_handle_set_url(handle, client, exchange->url);
@@ -300,6 +301,7 @@ hop_set_up(struct uco__http_exchange *exchange, struct curl_slist *resolve)
         code = handle_set_rest(exchange, easy);
     if (code == CURLE_OK)
         code = uco__http_exchange_connect(exchange, easy);
+    exchange->handle->spoilt |= code != CURLE_OK; /* what is noted in it may not be set */
     return code == CURLE_OK ? 0 : -ENOMEM;
 }
 

@@ -92,7 +92,7 @@ request_check(const char *function, const uco_http_request_options *asked)
         return uco__misuse(-EINVAL, "%s: the URL is NULL", function);
     why = request_fault(asked);
     if (why == NULL)
-        return 0;
+        return uco__http_login_check(function, asked->user, asked->password, asked->token);
     uco__http_explain_words(uco__task_current(&error), asked->url, why, -EINVAL);
     return uco__misuse(-EINVAL, "%s: %s", function, why);
 }

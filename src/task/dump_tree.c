@@ -250,7 +250,8 @@ uco__dump_loop(const struct uco__runtime *runtime, int fd, enum uco__dump_from f
     struct tree tree = {.dump = &dump, .runtime = runtime, .here = (const char *) &dump};
     const struct uco__scheduler *scheduler = &runtime->loop.scheduler;
 
-    uco__dump_init(&dump, &runtime->loop, fd, from != UCO__DUMP_WITHIN);
+    /* No fd of the user's means UCO__DUMP_MEMORY. */
+    uco__dump_init(&dump, &runtime->loop, fd < 0 ? -1 : fd, from != UCO__DUMP_WITHIN);
     UCO__DUMP_GET(&dump, &tree.current, &scheduler->current);
     UCO__DUMP_GET(&dump, &tree.eager, &scheduler->eager);
     if (from != UCO__DUMP_WITHIN)

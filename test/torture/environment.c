@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "environment.h"
 
+#include "base/compiler.h"
+
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <signal.h>
@@ -14,7 +16,7 @@
 
 #define FRAMES 16
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if UCO__ASAN || UCO__TSAN
 
 /* The sanitizer tells. */
 static void
