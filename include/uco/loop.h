@@ -251,7 +251,7 @@ UCO_API int uco_loop_post(uco_loop *loop, uco_post *post);
 UCO_API int uco_loop_set_wake_callback(uco_loop *loop, uco_callback *cb, void *arg);
 
 /**
- * uco_wake_from_signal() - Wake a loop from a signal handler: the one async-signal-safe call. Keeps
+ * uco_wake_from_signal() - Wake a loop from a signal handler: async-signal-safe, as uco_dump() is. Keeps
  * errno.
  *
  * @loop:   Must outlive the call: hold a reference.

@@ -120,7 +120,7 @@ ufetch_run(void *arg)
     ufetch->began = uco_time();
     ufetch->client = uco_http_client_new(&ufetch->client_options);
     if (ufetch->client == NULL)
-        return -EINVAL; /* a header is wrong */
+        return -errno; /* EINVAL: a header is wrong */
     ufetch->list = ufetch->input != NULL ? uco_stream_new(ufetch->input_fd) : NULL;
     ufetch->broken = ufetch->input != NULL && ufetch->list == NULL;
     ufetch->messages = uco_stream_new(dup(STDERR_FILENO));

@@ -119,7 +119,7 @@ UCO_API int uco_websocket_close_code(const uco_websocket *ws);
  *
  * Context: Coroutine of the client's loop; a callback with code 0.
  * Returns: 0, -EINVAL (a code that may not be sent, a bad reason, or it is being closed already:
- *          nothing changed), -EPERM.
+ *          nothing changed), -EPERM, -ESTALE.
  */
 UCO_API int uco_websocket_close(uco_websocket *ws, int code, const char *reason);
 
